@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package providers is the domain of regmint: hosts, accounts, grants,
+// credentials and the contract every registry provider keeps. It depends on
+// the standard library alone.
+package providers
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Provider is the code that knows one registry product.
+type Provider interface {
+	// Name is the product's key in the configuration, for example "ecr".
+	Name() string
+	// Match reports whether h belongs to this product by its name alone. It is
+	// pure: no network, no environment. Products without names of their own
+	// (generic) always answer false.
+	Match(h Host) bool
+	// Env lists the caller's variables that select an ambient identity. Never
+	// endpoints, proxies or program paths.
+	Env() []string
+	// Options returns a pointer to a zero options struct with `toml` and `doc`
+	// tags. The configuration is decoded strictly into it and handed back as
+	// Account.Options; schema and reference are generated from it.
+	Options() any
+	// Open validates the account's options and returns a Source. No network.
+	Open(a Account, d Deps) (Source, error)
+}
+
+// Source is an account opened by its provider.
+type Source interface {
+	// Key names the credential a request needs: requests with equal keys share
+	// one credential.
+	Key(r Request) string
+	// Mint makes (or looks up) a credential. Errors are *Error; anything else
+	// counts as unavailable.
+	Mint(ctx context.Context, r Request) (Credential, error)
+}
+
+// Verifier is a Source that can ask the registry whether it accepts a
+// credential. A refusal is an *Error of kind LoginRequired (401) or Denied
+// (403); anything that does not speak about the credential is Unavailable.
+type Verifier interface {
+	Verify(ctx context.Context, r Request, c Credential) error
+}
+
+// Watcher is a Source that names the files its answers depend on. A change of
+// one of them drops remembered failures at once.
+type Watcher interface {
+	Watches() []string
+}
+
+// EarlyRefresher is a Source whose short credentials (life up to 10 min) are
+// renewed while min(0.9 L, 5 min) is left, since BuildKit keeps an answer for
+// 4 min 50 s.
+type EarlyRefresher interface {
+	RefreshEarly() bool
+}
+
+// Revoker is a Source that makes a thing per job. It alone sees Request.Job.
+type Revoker interface {
+	Revoke(ctx context.Context, r Request, c Credential) error
+}
+
+// NativeMinter is a Source that mints for the registry's own API (clean-up).
+type NativeMinter interface {
+	MintNative(ctx context.Context, r Request) (Credential, error)
+}
+
+// Deps is what a provider gets from its surroundings. Every field is set.
+type Deps struct {
+	// Env holds the caller's values of Provider.Env(), fixed for this Source;
+	// for a configured account it is empty.
+	Env map[string]string
+	// Resolve reads a secret reference: env: from the caller's environment,
+	// keyring: from the store, file: and exec: with the agent's rights.
+	Resolve func(ctx context.Context, ref SecretRef) (Secret, error)
+	// Network holds the proxy and CA settings of the agent.
+	Network Network
+	// Log never sees a secret.
+	Log *slog.Logger
+	// Now is the wall clock.
+	Now func() time.Time
+}
+
+// Network is the agent-wide [network] table; an account's own values win.
+type Network struct {
+	HTTPSProxy string `toml:"https_proxy" doc:"proxy for every registry and identity endpoint; http://host:port"`
+	NoProxy    string `toml:"no_proxy" doc:"comma separated hosts, .suffixes and CIDRs reached without the proxy"`
+	CAFile     string `toml:"ca_file" doc:"PEM bundle trusted in addition to the system's"`
+}
+
+// Request says what a credential is for.
+type Request struct {
+	Host Host
+	// Grants are sorted and merged; empty means what the account may do,
+	// without delete.
+	Grants []Grant
+	// Job is set for a Revoker only.
+	Job string
+}
+
+// Grant is an access on a repository; "" means every repository.
+type Grant struct {
+	Repository string `json:"repository,omitempty"`
+	Access     Access `json:"access"`
+}
+
+// MergeGrants sorts grants by repository and unites those of one repository.
+func MergeGrants(gs []Grant) []Grant {
+	out := slices.Clone(gs)
+	slices.SortFunc(out, func(a, b Grant) int { return strings.Compare(a.Repository, b.Repository) })
+	n := 0
+	for _, g := range out {
+		if n > 0 && out[n-1].Repository == g.Repository {
+			out[n-1].Access |= g.Access
+			continue
+		}
+		out[n] = g
+		n++
+	}
+	return out[:n]
+}
+
+// Credential is what a client gets.
+type Credential struct {
+	Username string
+	Secret   Secret
+	IssuedAt time.Time
+	// ExpiresAt is zero where no expiry is known.
+	ExpiresAt time.Time
+	// Wider: the product could not narrow the credential to the grants.
+	Wider bool
+	// Origin says in words where the credential came from, for status.
+	Origin string
+}
+
+// Life is ExpiresAt-IssuedAt, zero where no expiry is known.
+func (c Credential) Life() time.Duration {
+	if c.ExpiresAt.IsZero() {
+		return 0
+	}
+	return c.ExpiresAt.Sub(c.IssuedAt)
+}
