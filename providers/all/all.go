@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package all is the ordered list of every provider.
+package all
+
+import (
+	"github.com/regmint/regmint/providers"
+	"github.com/regmint/regmint/providers/generic"
+	"github.com/regmint/regmint/providers/httpexchange"
+)
+
+// List returns every provider in the order they are asked, generic last.
+func List() []providers.Provider {
+	return []providers.Provider{
+		httpexchange.New(),
+		generic.New(),
+	}
+}
