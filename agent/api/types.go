@@ -96,6 +96,7 @@ type JobRequest struct {
 	ConfigText string            `json:"config_text,omitempty"` // the job's own --config
 	Resolved   map[string]string `json:"resolved,omitempty"`    // its env:, file: and exec: references, by SecretRef key
 	Logins     []Login           `json:"logins,omitempty"`      // DOCKER_AUTH_CONFIG, and on resume every job-local login
+	Behind     []Behind          `json:"behind,omitempty"`      // former helpers of the caller's own docker config
 	Label      string            `json:"label,omitempty"`
 	PID        int               `json:"pid,omitempty"`
 	TTL        time.Duration     `json:"ttl,omitempty"`
