@@ -13,7 +13,6 @@ VULNDB   ?= $(wildcard ../shared/vulndb.tar.gz)
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 RACE     := $(shell command -v $$($(GO) env CC) >/dev/null 2>&1 && echo -race)
 REPORT   := $(GO) run ./test/tools/report $(REPORT_FLAGS)
-CLIENT_TAGS := containers_image_openpgp,containers_image_storage_stub,exclude_graphdriver_btrfs,exclude_graphdriver_devicemapper
 PREFIX   ?= $(HOME)/.local
 T        ?= 30s
 
@@ -28,8 +27,7 @@ build: ## both binaries into ./bin
 
 test: ## every test that needs no other program, and the client libraries
 	@[ -n "$(RACE)" ] || echo "make test: NO C COMPILER FOUND: RUNNING WITHOUT THE RACE DETECTOR" >&2
-	$(REPORT) -- . $(RACE) ./... \
-	  -- test/clients/werf -tags $(CLIENT_TAGS) ./... -- test/clients/current -tags $(CLIENT_TAGS) ./...
+	$(REPORT) -- . $(RACE) ./... -- test/clients/werf ./... -- test/clients/current ./...
 
 demo: build ## a registry, an agent and real pushes on this machine
 	$(GO) run ./test/demo

@@ -1,0 +1,3 @@
+module github.com/regmint/regmint/test/clients/rig
+
+go 1.26.0
