@@ -6,13 +6,12 @@
 package httpx
 
 import (
-	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/regmint/regmint/providers"
@@ -21,8 +20,23 @@ import (
 // MaxBody is the cap of an answer's body after decompression, in bytes.
 const MaxBody = 1 << 20
 
-// Config says whose requests a Client makes. Only Account is looked at for
-// trust and proxy; nothing is shared between accounts.
+// The limits of one call. A try ends after tryTimeout even where the caller's
+// context allows more, so that one dead peer cannot eat the whole deadline of
+// a mint.
+const (
+	maxTries    = 3
+	maxWait     = 8 * time.Second // sum of all waits between tries
+	maxAfter    = 60 * time.Second
+	maxHops     = 5
+	dialTimeout = 5 * time.Second
+	tlsTimeout  = 5 * time.Second
+	tryTimeout  = 10 * time.Second
+	skewAllowed = 5 * time.Minute
+	maxErrBody  = 64 << 10
+)
+
+// Config says whose requests a Client makes. Nothing is shared between
+// accounts: not the trusted authorities, not the proxy, not the connections.
 type Config struct {
 	Account providers.Account
 	Network providers.Network
@@ -40,11 +54,47 @@ func ConfigOf(a providers.Account, d providers.Deps) Config {
 }
 
 // Client is safe for concurrent use.
-type Client struct{ cfg Config }
+type Client struct {
+	log       *slog.Logger
+	now       func() time.Time
+	userAgent string
+	proxy     func(*url.URL) (*url.URL, error)
+	build     builder
+	direct    *http.Transport // never uses a proxy; carries the guard
+	proxied   *http.Transport
+	guard     *AddrPolicy
+	skew      *atomic.Bool // set once the clock warning was given
+	// send replaces the network in tests.
+	send func(*http.Request) (*http.Response, error)
+}
 
-// New reads the account's CA file and settles the proxy. Errors are *Error of
-// kind Misconfigured. No network.
-func New(c Config) (*Client, error) { return &Client{cfg: c}, nil }
+// New reads the account's CA file and settles the proxy: the account's own,
+// else the agent's [network], else the process's proxy environment. Errors are
+// *Error of kind Misconfigured. No network.
+func New(c Config) (*Client, error) {
+	pool, err := trust(c.Network.CAFile, c.Account.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	proxy, err := proxyFunc(c.Account, c.Network)
+	if err != nil {
+		return nil, err
+	}
+	if c.UserAgent == "" {
+		c.UserAgent = "regmint"
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	b := builder{pool: pool, resolver: c.Resolver}
+	return &Client{
+		log: c.Log, now: c.Now, userAgent: c.UserAgent, proxy: proxy, build: b,
+		direct: b.transport(nil, nil), proxied: b.transport(nil, proxy), skew: new(atomic.Bool),
+	}, nil
+}
 
 // Request is one call to an upstream.
 type Request struct {
@@ -61,7 +111,8 @@ type Request struct {
 	Replay bool
 	// SameOrigin refuses every redirect to another scheme, host or port.
 	// Without it such a redirect of a GET or HEAD is followed with none of
-	// the request's own headers but Accept.
+	// the request's own headers but Accept, under the address rules of a
+	// guarded client.
 	SameOrigin bool
 	// Unauthorized is the kind a 401 gets; LoginRequired unless set.
 	Unauthorized providers.Kind
@@ -79,54 +130,40 @@ type Response struct {
 	Remote netip.Addr // peer of the first hop; the zero value behind a proxy
 }
 
-// StatusError is the cause inside an *Error for an HTTP status that is no
-// success.
-type StatusError struct {
-	What    string
-	Status  int
-	Code    string // error code of a recognised envelope, "" if none
-	Message string // its message, printable, redacted, at most 200 bytes
-	URL     string // without userinfo and query
-}
-
-// Error reads "token exchange: HTTP 403 at https://…: DENIED: message".
-func (e *StatusError) Error() string { return e.What }
-
-// Do sends a request, at most three times, under ctx. A status of 400 and more
-// is an *Error wrapping a *StatusError, returned beside the Response; so is
-// every failure to get an answer (with a nil Response).
-func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
-	return nil, errors.New("unwritten")
-}
-
 // HTTPClient is for vendor SDKs that bring their own retries: the same trust,
-// proxy, limits and body cap; redirects to another origin are refused.
-func (c *Client) HTTPClient() *http.Client { return nil }
+// proxy, limits and body cap; redirects to another origin are refused. Their
+// errors must pass through Failure before a person sees them.
+func (c *Client) HTTPClient() *http.Client {
+	return &http.Client{Transport: sdkTransport{c}, CheckRedirect: func(next *http.Request, via []*http.Request) error {
+		if err := checkHop(via[len(via)-1].URL, next.URL, len(via)); err != nil {
+			return err
+		}
+		if !sameOrigin(via[0].URL, next.URL) {
+			return &redirectError{to: next.URL, why: "to another origin"}
+		}
+		return nil
+	}}
+}
 
-// Guarded is a Client that checks each address right before it is dialled.
-// Requests that go through a proxy are not checked.
-func (c *Client) Guarded(p AddrPolicy) *Client { return c }
+// Guarded is a Client that checks each address right before it is dialled, so
+// that a name that changes its mind between two lookups gains nothing. Its
+// connections are its own: close them with CloseIdle. Requests that go through
+// a proxy are not checked.
+func (c *Client) Guarded(p AddrPolicy) *Client {
+	g := *c
+	g.guard = &p
+	g.direct = c.build.transport(p.Check, nil)
+	return &g
+}
 
 // Proxied reports whether requests to u go through a proxy.
-func (c *Client) Proxied(u *url.URL) bool { return false }
+func (c *Client) Proxied(u *url.URL) bool {
+	p, err := c.proxy(u)
+	return err == nil && p != nil
+}
 
 // CloseIdle closes idle connections.
-func (c *Client) CloseIdle() {}
-
-// AddrPolicy says which addresses a guarded client may dial besides public
-// ones. Link-local and metadata addresses never pass.
-type AddrPolicy struct{ Loopback, Private bool }
-
-// Printable shows control and other unprintable characters of s as escapes
-// and cuts the text to max bytes.
-func Printable(s string, max int) string { return s }
-
-// ParseJSON decodes strictly: UTF-8, one value, no duplicate keys, at most 32
-// levels; numbers are json.Number.
-func ParseJSON(b []byte) (any, error) { return nil, errors.New("unwritten") }
-
-// Resolve reads a secret reference; a failure is an *Error that names the
-// reference and what to do, never the secret.
-func Resolve(ctx context.Context, d providers.Deps, a providers.Account, h providers.Host, ref providers.SecretRef) (providers.Secret, error) {
-	return providers.Secret{}, errors.New("unwritten")
+func (c *Client) CloseIdle() {
+	c.direct.CloseIdleConnections()
+	c.proxied.CloseIdleConnections()
 }
