@@ -13,6 +13,7 @@ VULNDB   ?= $(wildcard ../shared/vulndb.tar.gz)
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 RACE     := $(shell command -v $$($(GO) env CC) >/dev/null 2>&1 && echo -race)
 REPORT   := $(GO) run ./test/tools/report $(REPORT_FLAGS)
+BIN      ?= bin
 PREFIX   ?= $(HOME)/.local
 T        ?= 30s
 
@@ -22,8 +23,8 @@ help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
 
 build: ## both binaries into ./bin
-	@mkdir -p bin
-	$(BUILD) -o bin/ $(BINARIES)
+	@mkdir -p $(BIN)
+	$(BUILD) -o $(BIN)/ $(BINARIES)
 
 test: ## every test that needs no other program, and the client libraries
 	@[ -n "$(RACE)" ] || echo "make test: NO C COMPILER FOUND: RUNNING WITHOUT THE RACE DETECTOR" >&2
