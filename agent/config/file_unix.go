@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !windows
+
+package config
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// openNonBlock keeps an open of a FIFO that took the file's place from hanging.
+const openNonBlock = syscall.O_NONBLOCK
+
+// othersMayWrite judges owner and mode of a file.
+func othersMayWrite(path string, info fs.FileInfo) (what, hint string) {
+	if what, hint = foreign(path, info); what != "" {
+		return what, hint
+	}
+	switch m := info.Mode().Perm(); {
+	case m&0o002 != 0:
+		return fmt.Sprintf("is writable by everybody (mode %04o)", m), "run: chmod go-w " + path
+	case m&0o020 != 0:
+		return fmt.Sprintf("is writable by its group (mode %04o)", m), "run: chmod go-w " + path
+	}
+	return "", ""
+}
+
+// othersMayReplace judges a directory. A sticky one protects its files; one
+// that the owner's own group may write to is usual and taken as it is.
+func othersMayReplace(dir string, info fs.FileInfo) (what, hint string) {
+	if what, hint = foreign(dir, info); what != "" {
+		return what, hint
+	}
+	if m := info.Mode(); m.Perm()&0o002 != 0 && m&fs.ModeSticky == 0 {
+		return fmt.Sprintf("is writable by everybody (mode %04o)", m.Perm()), "run: chmod o-w " + dir
+	}
+	return "", ""
+}
+
+// foreign: neither the person's nor root's.
+func foreign(path string, info fs.FileInfo) (what, hint string) {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || st.Uid == 0 || int(st.Uid) == os.Geteuid() {
+		return "", ""
+	}
+	return fmt.Sprintf("belongs to uid %d, not to uid %d or root", st.Uid, os.Geteuid()),
+		fmt.Sprintf("look who wrote it, then: chown %d %s", os.Geteuid(), path)
+}
+
+// syncDir makes a rename in dir durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
