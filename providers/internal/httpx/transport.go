@@ -150,8 +150,8 @@ func proxyFunc(a providers.Account, n providers.Network) (func(*url.URL) (*url.U
 			return nil, nil
 		}
 		p, err := decide(u)
-		if err != nil { // the library's text repeats the value, password and all
-			return nil, &configError{"the proxy of the environment is no valid URL"}
+		if err != nil { // the library's text may repeat the value, password and all
+			return nil, &configError{"the proxy settings of the environment cannot be used"}
 		}
 		return p, nil
 	}, nil

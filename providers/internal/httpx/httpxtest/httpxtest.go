@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package httpxtest has what tests of providers need on loopback: a throw-away
+// authority, TLS servers under any name, a name server, and every way an
+// upstream can fail.
+package httpxtest
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"io"
+	"log"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/regmint/regmint/providers"
+)
+
+// CA is an authority that lives as long as a test.
+type CA struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	file string
+}
+
+// NewCA makes an authority and writes its PEM file into a directory of t.
+func NewCA(t testing.TB) *CA {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "throw-away test authority"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return &CA{cert: cert, key: key, file: file}
+}
+
+// File is the path of the authority's PEM file.
+func (ca *CA) File() string { return ca.file }
+
+// Leaf signs a server certificate for names and addresses.
+func (ca *CA) Leaf(t testing.TB, from, until time.Time, names ...string) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), NotBefore: from, NotAfter: until,
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	for _, n := range names {
+		if ip := net.ParseIP(n); ip != nil {
+			tmpl.IPAddresses = append(tmpl.IPAddresses, ip)
+			continue
+		}
+		tmpl.DNSNames = append(tmpl.DNSNames, n)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, ca.cert, &key.PublicKey, ca.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// Server starts an https server for names ("127.0.0.1" unless given).
+func (ca *CA) Server(t testing.TB, h http.Handler, names ...string) *httptest.Server {
+	t.Helper()
+	if len(names) == 0 {
+		names = []string{"127.0.0.1"}
+	}
+	return ca.ServerWith(t, h, &tls.Config{Certificates: []tls.Certificate{
+		ca.Leaf(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour), names...)}})
+}
+
+// ServerWith starts an https server with a TLS configuration of its own.
+func (ca *CA) ServerWith(t testing.TB, h http.Handler, cfg *tls.Config) *httptest.Server {
+	t.Helper()
+	s := httptest.NewUnstartedServer(h)
+	s.TLS = cfg
+	s.EnableHTTP2 = true
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
+	return s
+}
+
+// Plain starts an http server.
+func Plain(t testing.TB, h http.Handler) *httptest.Server {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
+	return s
+}
+
+// Host is the registry host of a server.
+func Host(t testing.TB, hostport string) providers.Host {
+	t.Helper()
+	h, err := providers.ParseHost(hostport)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// Deps are surroundings for a provider: secrets answers references by their
+// String, everything logged lands in the returned Log.
+func Deps(t testing.TB, secrets map[string]string) (providers.Deps, *Log) {
+	t.Helper()
+	l := &Log{}
+	return providers.Deps{
+		Env: map[string]string{},
+		Resolve: func(ctx context.Context, ref providers.SecretRef) (providers.Secret, error) {
+			if err := ctx.Err(); err != nil {
+				return providers.Secret{}, err
+			}
+			s, ok := secrets[ref.String()]
+			if !ok {
+				return providers.Secret{}, errors.New("not found")
+			}
+			return providers.NewSecret(s), nil
+		},
+		Log: slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Now: time.Now,
+	}, l
+}
+
+// Log collects what was logged.
+type Log struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (l *Log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+// String is everything so far.
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
