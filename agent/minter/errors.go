@@ -69,6 +69,6 @@ func errStopped(h providers.Host) error {
 	return unavailable(h, "the agent is stopping; try again")
 }
 
-func errLeft(h providers.Host, ctx context.Context) error {
+func errLeft(ctx context.Context, h providers.Host) error {
 	return unavailable(h, "no credential in time, the request for it goes on: %w", ctx.Err())
 }

@@ -276,7 +276,7 @@ func (m *Minter) refuses(ctx context.Context, h providers.Host) error {
 		return errStopped(h)
 	}
 	if ctx.Err() != nil {
-		return errLeft(h, ctx)
+		return errLeft(ctx, h)
 	}
 	return nil
 }
@@ -299,7 +299,7 @@ func (m *Minter) leave(ctx context.Context, id ID) (providers.Credential, error)
 	if c, ok := m.alive(id, m.clock()); ok {
 		return c, nil
 	}
-	return providers.Credential{}, errLeft(id.Host, ctx)
+	return providers.Credential{}, errLeft(ctx, id.Host)
 }
 
 // alive returns what is cached for id while it lives.
