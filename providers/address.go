@@ -11,7 +11,7 @@ import (
 )
 
 // maxShown bounds how much of a foreign address an error repeats.
-const maxShown = 80
+const maxShown = 64
 
 // badAddress is the error for a server address that is refused.
 func badAddress(s, reason string) error {

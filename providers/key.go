@@ -28,15 +28,21 @@ func ParseKey(raw string) (Key, error) {
 	if err != nil {
 		return Key{}, err
 	}
-	path, slash := strings.CutSuffix(path, "/")
+	path, slash, err := cutSlash(path, raw)
+	if err != nil {
+		return Key{}, err
+	}
 	if item, ok := strings.CutPrefix(path, "v1/"); ok && host == DockerHub {
 		// A helper that cut the path off would overwrite the Hub credential.
 		if item == "access-token" || item == "refresh-token" {
 			return Key{Host: host, Item: item}, nil
 		}
 	}
-	if isURL || slash || host == DockerHub {
+	if isURL || slash {
 		path = cutVersion(path)
+	}
+	if host == DockerHub && !strings.Contains(path, "/") {
+		path = cutVersion(path) // an image of one segment is asked for as library/NAME
 	}
 	if path == "" {
 		return Key{Host: host}, nil
@@ -69,6 +75,15 @@ func cutScheme(raw string) (rest string, isURL bool, err error) {
 		return rest, true, nil
 	}
 	return "", false, badAddress(raw, "the scheme is neither http nor https")
+}
+
+// cutSlash removes one slash at the end of a path.
+func cutSlash(path, whole string) (rest string, found bool, err error) {
+	rest, found = strings.CutSuffix(path, "/")
+	if found && rest == "" {
+		return "", true, badAddress(whole, "the path has an empty segment")
+	}
+	return rest, found, nil
 }
 
 // cutVersion removes the API root that ends a registry's URL.

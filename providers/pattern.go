@@ -26,7 +26,9 @@ func ParsePattern(s string) (Pattern, error) {
 	if err != nil {
 		return Pattern{}, err
 	}
-	path, _ = strings.CutSuffix(path, "/")
+	if path, _, err = cutSlash(path, s); err != nil {
+		return Pattern{}, err
+	}
 	if path != "" {
 		if err := parsePath(path, s); err != nil {
 			return Pattern{}, err
