@@ -10,14 +10,16 @@ import "os"
 var EnvNames = []string{}
 
 // CallerEnv lists NAME=value for every variable of EnvNames and extra that is
-// set in this process, each name once.
+// set in this process. Every name was asked about, so an unset one is listed
+// too, as NAME alone: the agent then knows that asking again is no use.
 func CallerEnv(extra []string) []string {
 	out := []string{}
 	for _, names := range [][]string{EnvNames, extra} {
 		for _, n := range names {
 			if v, ok := os.LookupEnv(n); ok {
-				out = append(out, n+"="+v)
+				n += "=" + v
 			}
+			out = append(out, n)
 		}
 	}
 	return out

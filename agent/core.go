@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package agent answers for credentials: it chooses the account, opens its
+// source, lets the minter mint, keeps jobs apart, and serves all of it over
+// unix sockets. Core is the part without a server; direct mode uses it alone.
+package agent
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/regmint/regmint/agent/config"
+	"github.com/regmint/regmint/agent/minter"
+	"github.com/regmint/regmint/agent/store"
+	"github.com/regmint/regmint/providers"
+)
+
+// CoreOptions is what a Core needs. Every field but Clock is required.
+type CoreOptions struct {
+	Providers []providers.Provider
+	// Load reads the configuration; lenient turns unknown keys into warnings.
+	Load func(lenient bool) (*config.Config, error)
+	// Store opens the secret store of cfg; called again when its settings change.
+	Store func(cfg *config.Config) (store.Store, error)
+	// Config is the person's configuration file, whether it exists or not.
+	Config string
+	// Saved is config.d/regmint.toml.
+	Saved config.SavedFile
+	// ExecEnv is the environment of exec: programs, NAME=value.
+	ExecEnv []string
+	Log     *slog.Logger
+	Clock   func() (wall time.Time, boot time.Duration)
+}
+
+// Core answers gets, stores, erases and lists. It is safe for concurrent use.
+type Core struct {
+	o      CoreOptions
+	salt   [32]byte
+	ctx    context.Context // of background work
+	mint   *minter.Minter
+	state  atomic.Pointer[snapshot]
+	recent recentRing
+	count  counters
+	watch  *watcher // nil in direct mode
+
+	mu       sync.Mutex
+	sources  map[sourceKey]*source
+	handed   map[handedKey]time.Time // digests of secrets handed out, for 24 h
+	failures map[providers.Host]failure
+	asked    map[providers.Host]time.Time // hosts asked for under wildcards
+	erased   map[providers.Host]time.Time
+	reloadMu sync.Mutex
+}
+
+// snapshot is one loaded configuration. It never changes.
+type snapshot struct {
+	cfg      *config.Config
+	sel      *providers.Selector
+	store    store.Store
+	storeErr error
+	loadErr  error // of the last reload; the rest is the last good one
+	at       time.Time
+}
+
+// NewCore loads the configuration. A configuration that does not load is an
+// error here; later reloads keep the last good one.
+func NewCore(ctx context.Context, o CoreOptions) (*Core, error) {
+	if o.Clock == nil {
+		o.Clock = minter.SystemClock
+	}
+	c := &Core{
+		o:        o,
+		ctx:      ctx,
+		sources:  map[sourceKey]*source{},
+		handed:   map[handedKey]time.Time{},
+		failures: map[providers.Host]failure{},
+		asked:    map[providers.Host]time.Time{},
+		erased:   map[providers.Host]time.Time{},
+	}
+	_, _ = rand.Read(c.salt[:])
+	c.mint = minter.New(ctx, minter.Config{Now: o.Clock, Log: o.Log})
+	s, err := c.load(true)
+	if err != nil {
+		return nil, err
+	}
+	c.state.Store(s)
+	return c, nil
+}
+
+func (c *Core) now() time.Time {
+	w, _ := c.o.Clock()
+	return w
+}
+
+func (c *Core) load(lenient bool) (*snapshot, error) {
+	cfg, err := c.o.Load(lenient)
+	if err != nil {
+		return nil, err
+	}
+	sel, err := providers.NewSelector(cfg.Accounts)
+	if err != nil {
+		return nil, err
+	}
+	s := &snapshot{cfg: cfg, sel: sel, at: c.now()}
+	if old := c.state.Load(); old != nil && old.store != nil && sameStore(old.cfg, cfg) {
+		s.store = old.store // keeps an unlocked store unlocked
+		return s, nil
+	}
+	s.store, s.storeErr = c.o.Store(cfg)
+	return s, nil
+}
+
+func sameStore(a, b *config.Config) bool {
+	return a.Agent.Store == b.Agent.Store && a.Agent.StoreKey.String() == b.Agent.StoreKey.String()
+}
+
+// Reload reads the configuration again and drops what belonged to accounts
+// that changed. A configuration that does not load is kept out; status says so.
+func (c *Core) Reload() error {
+	c.reloadMu.Lock()
+	defer c.reloadMu.Unlock()
+	s, err := c.load(true)
+	if err != nil {
+		old := *c.state.Load()
+		old.loadErr = err
+		c.state.Store(&old)
+		c.o.Log.Error("configuration not reloaded; the last good one stays in force", "err", err.Error())
+		return err
+	}
+	c.state.Store(s)
+	for _, w := range s.cfg.Warnings {
+		c.o.Log.Warn("configuration", "warning", w)
+	}
+	c.dropChanged(s.cfg.Accounts)
+	c.clearFailures()
+	c.rewatch()
+	return nil
+}
+
+// secrets opens the store or says why it cannot.
+func (s *snapshot) secrets() (store.Store, error) {
+	if s.store == nil {
+		err := s.storeErr
+		if err == nil {
+			err = store.ErrUnavailable
+		}
+		return nil, err
+	}
+	return s.store, nil
+}
+
+// storeError turns a store failure into one for people.
+func storeError(h providers.Host, err error) error {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return &providers.Error{Kind: providers.LoginRequired, Host: h, Err: errors.New("no saved secret"), Hint: "run: regmint login " + h.String()}
+	case errors.Is(err, store.ErrLocked):
+		return &providers.Error{Kind: providers.LoginRequired, Host: h, Err: errors.New("the secret store is locked"), Hint: "run: regmint unlock"}
+	case errors.Is(err, store.ErrUnavailable):
+		return &providers.Error{Kind: providers.Unavailable, Host: h, Err: err, Hint: "run: regmint status"}
+	}
+	return &providers.Error{Kind: providers.Unavailable, Host: h, Err: err}
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"errors"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/regmint/regmint/agent/api"
+	"github.com/regmint/regmint/providers"
+)
+
+// maxLine is the length of a message a client shows (DESIGN rule 1).
+const maxLine = 160
+
+// failure is an error of a host, remembered for list and status.
+type failure struct {
+	host providers.Host
+	err  error
+	at   time.Time
+}
+
+func (f failure) response() *api.GetResponse {
+	return &api.GetResponse{Outcome: api.Failed, Kind: string(providers.KindOf(f.err)), Message: message(f.host, f.err)}
+}
+
+// fail answers a failed get: an error, or not found where the account, the
+// policy or the link says that clients go on without a login.
+func (c *Core) fail(s *snapshot, q asked, soft bool, err error) *api.GetResponse {
+	f := failure{host: q.host, err: err, at: c.now()}
+	if providers.KindOf(err) == providers.NoAccount {
+		return &api.GetResponse{Outcome: api.NotFound, Message: message(q.host, err)}
+	}
+	c.mu.Lock()
+	c.failures[q.host] = f
+	c.mu.Unlock()
+	r := f.response()
+	if soft || q.account.OnFailure == providers.OnFailureAnonymous ||
+		(q.account.OnFailure == "" && s.cfg.Policy.OnFailure == providers.OnFailureAnonymous) {
+		c.count.softened.Add(1)
+		c.o.Log.Warn("answered not found for a failure", "host", q.host.String(), "account", q.account.Name, "reason", r.Message)
+		r.Outcome = api.NotFound
+	}
+	return r
+}
+
+func (c *Core) succeeded(h providers.Host) {
+	c.mu.Lock()
+	if _, ok := c.failures[h]; ok {
+		delete(c.failures, h)
+	}
+	c.mu.Unlock()
+}
+
+func (c *Core) clearFailures() {
+	c.mu.Lock()
+	clear(c.failures)
+	c.mu.Unlock()
+}
+
+// message is one line of at most 160 characters that starts with the host.
+// Where it is too long the reason is cut, never the hint.
+func message(h providers.Host, err error) string {
+	host, reason, hint := h, "", ""
+	if e, ok := errors.AsType[*providers.Error](err); ok {
+		if host.IsZero() {
+			host = e.Host
+		}
+		hint = e.Hint
+		reason = string(e.Kind)
+		if e.Err != nil {
+			reason = e.Err.Error()
+		}
+	} else if err != nil {
+		reason = err.Error()
+	}
+	prefix := ""
+	if !host.IsZero() && !strings.HasPrefix(reason, host.String()+":") {
+		prefix = host.String() + ": "
+	}
+	if hint != "" {
+		hint = "; " + hint
+	}
+	reason = oneLine(reason)
+	hint = oneLine(hint)
+	if room := maxLine - utf8.RuneCountInString(prefix) - utf8.RuneCountInString(hint); utf8.RuneCountInString(reason) > room {
+		reason = cut(reason, max(room, 40))
+	}
+	return cut(prefix+reason+hint, maxLine)
+}
+
+func cut(s string, n int) string {
+	if utf8.RuneCountInString(s) <= n {
+		return s
+	}
+	r := []rune(s)
+	return string(r[:n-1]) + "…"
+}
+
+// oneLine shows control characters instead of sending them to a terminal.
+func oneLine(s string) string {
+	if !strings.ContainsFunc(s, isControl) {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		switch {
+		case r == '\n' || r == '\t':
+			b.WriteByte(' ')
+		case isControl(r):
+			const hex = "0123456789abcdef"
+			b.WriteString(`\x`)
+			b.WriteByte(hex[(r>>4)&15])
+			b.WriteByte(hex[r&15])
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+func isControl(r rune) bool {
+	return r < 0x20 || (r >= 0x7f && r <= 0x9f) || r == 0x2028 || r == 0x2029 || (r >= 0x202a && r <= 0x202e) || (r >= 0x2066 && r <= 0x2069)
+}

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/regmint/regmint/agent/api"
+	"github.com/regmint/regmint/agent/minter"
+	"github.com/regmint/regmint/providers"
+)
+
+// getLimit bounds one get (DESIGN rule 2); the helper's own limit is 10 s.
+const getLimit = 9500 * time.Millisecond
+
+// asked is a get understood: who answers it and for what.
+type asked struct {
+	host     providers.Host
+	account  providers.Account
+	provider providers.Provider
+	grants   []providers.Grant
+}
+
+// Get answers one get. j is nil outside jobs.
+func (c *Core) Get(ctx context.Context, j *job, req *api.GetRequest) *api.GetResponse {
+	start := c.now()
+	ctx, cancel := context.WithTimeout(ctx, getLimit)
+	defer cancel()
+	resp, q := c.get(ctx, j, req)
+	resp.Version = api.BuildVersion
+	if resp.Outcome != api.NeedEnv {
+		c.note(start, j, req, resp, q.host)
+	}
+	return resp
+}
+
+func (c *Core) get(ctx context.Context, j *job, req *api.GetRequest) (*api.GetResponse, asked) {
+	s := c.state.Load()
+	q, resp := c.ask(s, j, req)
+	if resp != nil {
+		return resp, q
+	}
+	env := parseEnv(req.Env)
+	if j != nil {
+		env = j.environment(env)
+	}
+	names := c.envNames(q.account, q.provider)
+	if miss := env.missing(names); len(miss) > 0 {
+		if j != nil && j.fixedEnv() {
+			for _, n := range miss {
+				env[n] = nil
+			}
+		} else {
+			return &api.GetResponse{Outcome: api.NeedEnv, NeedEnv: miss}, q
+		}
+	}
+	cred, src, err := c.credential(ctx, s, j, q, names, env, req)
+	if err != nil {
+		return c.fail(s, q, req.Soft, err), q
+	}
+	c.succeeded(q.host)
+	c.handOut(q, cred)
+	if cred.ExpiresAt.IsZero() {
+		c.verifyLater(src, q, cred)
+	}
+	r := &api.GetResponse{
+		Outcome: api.OK, Username: cred.Username, Secret: cred.Secret.Reveal(),
+		Account: q.account.Name, Wider: cred.Wider, IssuedAt: cred.IssuedAt.Unix(),
+	}
+	if !cred.ExpiresAt.IsZero() {
+		r.ExpiresAt = cred.ExpiresAt.Unix()
+	}
+	return r, q
+}
+
+// ask finds the account; a response means the answer is already known.
+func (c *Core) ask(s *snapshot, j *job, req *api.GetRequest) (asked, *api.GetResponse) {
+	var q asked
+	if j == nil && req.Config != "" && req.Config != c.o.Config {
+		return q, failure{err: &providers.Error{
+			Kind: providers.Misconfigured,
+			Err:  errors.New("REGMINT_CONFIG is " + req.Config + " but the running agent reads " + c.o.Config),
+			Hint: "run: regmint agent restart, or use regmint run --config",
+		}}.response()
+	}
+	key, target, err := parseAsk(req.Key)
+	if err != nil {
+		return q, failure{err: &providers.Error{Kind: providers.Misconfigured, Err: err}}.response()
+	}
+	q.host = key.Host
+	if key.Item != "" {
+		return q, c.item(s, j, key)
+	}
+	pick := req.Account
+	if j != nil {
+		if why := j.closedReason(); why != "" {
+			return q, failure{host: key.Host, err: &providers.Error{Kind: providers.Denied, Host: key.Host, Err: errors.New(why)}}.response()
+		}
+		if !j.allows(key.Host) {
+			return q, &api.GetResponse{Outcome: api.NotFound}
+		}
+		if pick == "" {
+			pick = j.picks[key.Host]
+		}
+	}
+	sel, err := c.selector(s, j)
+	if err == nil {
+		q.account, err = sel.Select(key.Host, key.Repository, pick)
+	}
+	if providers.KindOf(err) == providers.NoAccount && err != nil && pick == "" {
+		if a, ok := c.ambient(key.Host); ok {
+			q.account, err = s.cfg.Policy.Apply(a)
+		} else if a, ok := j.carried(key.Host); ok {
+			q.account, err = a, nil
+		} else {
+			return q, c.behind(s, j, key.Host, req)
+		}
+	}
+	if err != nil {
+		return q, c.fail(s, q, req.Soft, err)
+	}
+	q.provider = c.provider(q.account.Provider)
+	if q.provider == nil {
+		return q, c.fail(s, q, req.Soft, &providers.Error{Kind: providers.Misconfigured, Host: q.host, Err: errors.New("account " + q.account.Name + " names the unknown provider " + q.account.Provider)})
+	}
+	if q.grants, err = grants(j, q, target); err != nil {
+		return q, c.fail(s, q, req.Soft, err)
+	}
+	c.remember(q)
+	return q, nil
+}
+
+// parseAsk reads a client's key or a target.
+func parseAsk(s string) (providers.Key, []providers.Grant, error) {
+	if strings.Contains(s, "=") {
+		t, err := providers.ParseTarget(s)
+		if err != nil {
+			return providers.Key{}, nil, err
+		}
+		return providers.Key{Host: t.Host, Repository: t.Repository}, targetGrants(t), nil
+	}
+	k, err := providers.ParseKey(s)
+	return k, nil, err
+}
+
+// targetGrants are the grants a target asks for; none where it narrows nothing.
+func targetGrants(t providers.Target) []providers.Grant {
+	if t.Repository == "" && t.Access == 0 {
+		return nil
+	}
+	a := t.Access
+	if a == 0 {
+		a = providers.Push
+	}
+	return []providers.Grant{{Repository: t.Repository, Access: a}}
+}
+
+// ambient recognises a host by its provider's name rule.
+func (c *Core) ambient(h providers.Host) (providers.Account, bool) {
+	for _, p := range c.o.Providers {
+		if !p.Match(h) {
+			continue
+		}
+		pat, err := providers.ParsePattern(h.String())
+		if err != nil {
+			return providers.Account{}, false
+		}
+		return providers.Account{
+			Name: p.Name() + ":" + h.String(), Provider: p.Name(), Hosts: []providers.Pattern{pat},
+			Options: p.Options(), Layer: providers.LayerAmbient, Source: "recognised", PlainHTTP: h.IsLoopback(),
+		}, true
+	}
+	return providers.Account{}, false
+}
+
+// credential asks the minter.
+func (c *Core) credential(ctx context.Context, s *snapshot, j *job, q asked, names []string, env callerEnv, req *api.GetRequest) (providers.Credential, *source, error) {
+	src, key, err := c.open(s, q.account, q.provider, names, env, j)
+	if err != nil {
+		return providers.Credential{}, nil, err
+	}
+	r := providers.Request{Host: q.host, Grants: q.grants}
+	if j != nil {
+		if _, ok := src.Source.(providers.Revoker); ok {
+			r.Job = j.id
+		}
+	}
+	if req.Native {
+		n, ok := src.Source.(providers.NativeMinter)
+		if !ok {
+			return providers.Credential{}, nil, &providers.Error{Kind: providers.Misconfigured, Host: q.host, Err: errors.New("provider " + q.provider.Name() + " has no token for a native API")}
+		}
+		cred, err := n.MintNative(ctx, r)
+		return cred, src, err
+	}
+	m := minter.Request{ID: minterID(key, src, r), Source: src.Source, Request: r}
+	if req.Refresh {
+		c.mint.Drop(func(id minter.ID) bool { return id == m.ID })
+	}
+	if err := c.verifyNow(ctx, src, q, m); err != nil {
+		return providers.Credential{}, nil, err
+	}
+	cred, err := c.mint.Get(ctx, m)
+	if err != nil {
+		return cred, src, timeLimit(ctx, q.host, err)
+	}
+	if cred.Wider && requires(s, q.account) {
+		return cred, src, &providers.Error{
+			Kind: providers.Denied, Host: q.host,
+			Err:  errors.New("account " + q.account.Name + " cannot be narrowed to what was asked for"),
+			Hint: `set narrow = "prefer" to hand it out as it is`,
+		}
+	}
+	if j != nil {
+		j.hold(m, c.mint)
+	}
+	return cred, src, nil
+}
+
+func minterID(key sourceKey, src *source, r providers.Request) minter.ID {
+	return minter.ID{
+		Account: key.account, Env: key.env, Host: r.Host,
+		Grants: canonical(r.Grants), Source: src.Key(r), Job: r.Job,
+	}
+}
+
+// canonical writes grants so that no two sets read alike.
+func canonical(gs []providers.Grant) string {
+	var b strings.Builder
+	for _, g := range gs {
+		b.WriteString(g.Repository)
+		b.WriteByte('=')
+		b.WriteString(g.Access.String())
+		b.WriteByte(' ') // no repository holds a blank
+	}
+	return b.String()
+}
+
+// timeLimit names the limit where the caller's own time ran out.
+func timeLimit(ctx context.Context, h providers.Host, err error) error {
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
+		return &providers.Error{Kind: providers.Unavailable, Host: h, Err: errors.New("no answer within 10s"), Hint: "run: regmint status " + h.String()}
+	}
+	return err
+}
+
+func requires(s *snapshot, a providers.Account) bool {
+	return a.Narrow == providers.NarrowRequire || (a.Narrow == "" && s.cfg.Policy.Narrow == providers.NarrowRequire)
+}

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/regmint/regmint/agent/api"
+	"github.com/regmint/regmint/agent/config"
+	"github.com/regmint/regmint/agent/minter"
+	"github.com/regmint/regmint/providers"
+)
+
+// job is a lease on a config directory, with grants, an environment and logins
+// of its own. Jobs nest: a job opened inside a job inherits and never adds.
+type job struct {
+	id      string
+	req     api.JobRequest
+	parent  *job
+	opened  time.Time
+	targets map[providers.Host][]providers.Grant
+	named   map[providers.Host]bool // hosts of targets; with only, the job's whole world
+	picks   map[providers.Host]string
+	env     callerEnv
+	config  []providers.Account // LayerJobConfig
+	events  chan api.JobEvent
+	end     context.CancelFunc
+
+	mu     sync.Mutex
+	logins map[string]jobLogin // by store key: host, or host/item
+	carry  map[providers.Host]jobLogin
+	sel    *providers.Selector
+	selFor *snapshot
+	held   map[minter.ID]func()
+	closed string
+	gets   int
+}
+
+// jobLogin is a login that lives and dies with its job.
+type jobLogin struct {
+	host     providers.Host
+	username string
+	secret   providers.Secret
+}
+
+// newJob understands a request. Failures are for the person who ran regmint.
+func (c *Core) newJob(req api.JobRequest, parent *job) (*job, error) {
+	j := &job{
+		id: req.ID, req: req, parent: parent, opened: c.now(),
+		targets: map[providers.Host][]providers.Grant{},
+		named:   map[providers.Host]bool{},
+		picks:   map[providers.Host]string{},
+		env:     parseEnv(req.Env),
+		events:  make(chan api.JobEvent, 64),
+		logins:  map[string]jobLogin{},
+		carry:   map[providers.Host]jobLogin{},
+		held:    map[minter.ID]func(){},
+	}
+	j.req.Logins, j.req.Env = nil, nil // kept once, in the fields above
+	for _, s := range req.Targets {
+		t, err := providers.ParseTarget(s)
+		if err != nil {
+			return nil, &providers.Error{Kind: providers.Misconfigured, Err: err}
+		}
+		j.named[t.Host] = true
+		if g := targetGrants(t); g != nil {
+			j.targets[t.Host] = providers.MergeGrants(append(j.targets[t.Host], g...))
+		}
+	}
+	if req.Only && len(j.named) == 0 {
+		return nil, &providers.Error{Kind: providers.Misconfigured, Err: errors.New("--only needs a target"), Hint: "add -r HOST"}
+	}
+	s := c.state.Load()
+	if req.ConfigText != "" {
+		cfg, err := config.LoadText(config.TextOptions{Name: req.ConfigName, Text: req.ConfigText, Providers: c.o.Providers, Policy: s.cfg.Policy})
+		if err != nil {
+			return nil, &providers.Error{Kind: providers.Misconfigured, Err: err}
+		}
+		j.config = cfg.Accounts
+	}
+	for _, l := range req.Logins {
+		if err := j.take(l); err != nil {
+			return nil, err
+		}
+	}
+	return j, c.pick(s, j, req.Accounts)
+}
+
+// pick notes --account: each named account is chosen for its hosts.
+func (c *Core) pick(s *snapshot, j *job, names []string) error {
+	for _, name := range names {
+		found := false
+		for _, a := range j.accounts(s) {
+			if a.Name != name {
+				continue
+			}
+			found = true
+			for _, p := range a.Hosts {
+				if h, ok := p.Exact(); ok {
+					j.picks[h] = name
+				}
+			}
+			for h := range j.named {
+				if slices.ContainsFunc(a.Hosts, func(p providers.Pattern) bool { return p.MatchHost(h) }) {
+					j.picks[h] = name
+				}
+			}
+		}
+		if !found {
+			return &providers.Error{Kind: providers.Misconfigured, Err: errors.New("no account is named " + name), Hint: "run: regmint status"}
+		}
+	}
+	return nil
+}
+
+// take keeps a login in the job's memory.
+func (j *job) take(l api.Login) error {
+	k, err := providers.ParseKey(l.ServerURL)
+	if err != nil {
+		return &providers.Error{Kind: providers.Misconfigured, Err: err}
+	}
+	login := jobLogin{host: k.Host, username: l.Username, secret: providers.NewSecret(l.Secret)}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if l.Carried {
+		j.carry[k.Host] = login
+		return nil
+	}
+	j.logins[itemName(k)] = login
+	j.sel = nil
+	return nil
+}
+
+// drop forgets a login of the job and says whether there was one.
+func (j *job) drop(k providers.Key) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	_, ok := j.logins[itemName(k)]
+	delete(j.logins, itemName(k))
+	if k.Item == "" {
+		if _, carried := j.carry[k.Host]; carried {
+			delete(j.carry, k.Host)
+			ok = true
+		}
+	}
+	j.sel = nil
+	return ok
+}
+
+// itemName is the name of what a key stores: the host, or host/item for the
+// extra items of docker's web login.
+func itemName(k providers.Key) string {
+	if k.Item != "" {
+		return k.Host.String() + "/" + k.Item
+	}
+	return k.Host.String()
+}
+
+// secret resolves a reference of scheme "job".
+func (j *job) secret(name string) (providers.Secret, error) {
+	for ; j != nil; j = j.parent {
+		j.mu.Lock()
+		l, ok := j.logins[name]
+		if c, carried := strings.CutPrefix(name, "carried/"); carried {
+			for h, cl := range j.carry {
+				if h.String() == c {
+					l, ok = cl, true
+				}
+			}
+		}
+		j.mu.Unlock()
+		if ok {
+			return l.secret, nil
+		}
+	}
+	return providers.Secret{}, &providers.Error{Kind: providers.LoginRequired, Err: errors.New("the login of this job is gone"), Hint: "log in again in this job"}
+}
+
+// accounts are the job's own accounts, those of the jobs around it, and the
+// configuration's.
+func (j *job) accounts(s *snapshot) []providers.Account {
+	var out []providers.Account
+	seen := map[providers.Host]bool{}
+	for p := j; p != nil; p = p.parent {
+		p.mu.Lock()
+		for name, l := range p.logins {
+			if name != l.host.String() || seen[l.host] {
+				continue // an item of the web login, or a login of an inner job
+			}
+			seen[l.host] = true
+			out = append(out, loginAccount(l, providers.LayerJobLogin, name))
+		}
+		p.mu.Unlock()
+		for _, a := range p.config {
+			if !slices.ContainsFunc(out, func(b providers.Account) bool { return b.Layer == a.Layer && b.Name == a.Name }) {
+				out = append(out, a)
+			}
+		}
+	}
+	return append(out, s.cfg.Accounts...)
+}
+
+// loginAccount makes the account of a login; generic serves every registry.
+func loginAccount(l jobLogin, layer providers.Layer, ref string) providers.Account {
+	pat, _ := providers.ParsePattern(l.host.String())
+	return providers.Account{
+		Name: l.host.String(), Provider: "generic", Hosts: []providers.Pattern{pat}, Username: l.username,
+		Password: providers.SecretRef{Scheme: schemeJob, Value: ref}, Layer: layer,
+		Source: "login of this job", PlainHTTP: l.host.IsLoopback(),
+	}
+}
+
+// owner is the id of the job, of j and those around it, that a belongs to.
+func (j *job) owner(a providers.Account) string {
+	for ; j != nil; j = j.parent {
+		j.mu.Lock()
+		_, login := j.logins[a.Name]
+		for h := range j.carry {
+			login = login || (a.Layer == providers.LayerCarried && h.String() == a.Name)
+		}
+		j.mu.Unlock()
+		if login && a.Layer != providers.LayerJobConfig ||
+			a.Layer == providers.LayerJobConfig && slices.ContainsFunc(j.config, func(b providers.Account) bool { return b.Name == a.Name }) {
+			return j.id
+		}
+	}
+	return ""
+}
+
+// carried is a login of DOCKER_AUTH_CONFIG: the last one asked.
+func (j *job) carried(h providers.Host) (providers.Account, bool) {
+	for ; j != nil; j = j.parent {
+		j.mu.Lock()
+		l, ok := j.carry[h]
+		j.mu.Unlock()
+		if ok {
+			return loginAccount(l, providers.LayerCarried, "carried/"+h.String()), true
+		}
+	}
+	return providers.Account{}, false
+}
+
+// selector is the selector for j, made again when its logins or the
+// configuration change.
+func (c *Core) selector(s *snapshot, j *job) (*providers.Selector, error) {
+	if j == nil {
+		return s.sel, nil
+	}
+	j.mu.Lock()
+	if j.sel != nil && j.selFor == s && (j.parent == nil) {
+		sel := j.sel
+		j.mu.Unlock()
+		return sel, nil
+	}
+	plain := j.parent == nil && len(j.logins) == 0 && len(j.config) == 0
+	j.mu.Unlock()
+	if plain {
+		return s.sel, nil
+	}
+	sel, err := providers.NewSelector(j.accounts(s))
+	if err != nil {
+		return nil, err
+	}
+	j.mu.Lock()
+	j.sel, j.selFor = sel, s
+	j.mu.Unlock()
+	return sel, nil
+}
+
+// allows says whether the job answers for h (--only, of any job around it).
+func (j *job) allows(h providers.Host) bool {
+	for ; j != nil; j = j.parent {
+		if j.req.Only && !j.named[h] {
+			return false
+		}
+	}
+	return true
+}
+
+// fixedEnv: a run job's environment was sent once, for its life.
+func (j *job) fixedEnv() bool { return j.req.Kind == "run" }
+
+// environment is the job's own over what this caller sent.
+func (j *job) environment(sent callerEnv) callerEnv {
+	if j.fixedEnv() {
+		return maps.Clone(j.env)
+	}
+	out := maps.Clone(sent)
+	maps.Copy(out, j.env)
+	return out
+}
+
+// hold keeps what the job asked for fresh until it ends.
+func (j *job) hold(r minter.Request, m *minter.Minter) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.gets++
+	if _, ok := j.held[r.ID]; ok || j.closed != "" {
+		return
+	}
+	j.held[r.ID] = m.Hold(r)
+}
+
+func (j *job) closedReason() string {
+	for ; j != nil; j = j.parent {
+		j.mu.Lock()
+		why := j.closed
+		j.mu.Unlock()
+		if why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+// send passes an event to the wrapper; a wrapper that does not read loses it.
+func (j *job) send(e api.JobEvent) {
+	select {
+	case j.events <- e:
+	default:
+	}
+}

@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/regmint/regmint/agent/api"
+	"github.com/regmint/regmint/agent/minter"
+	"github.com/regmint/regmint/configdir"
+	"github.com/regmint/regmint/providers"
+)
+
+// leases is the registry of open jobs.
+type leases struct {
+	mu   sync.Mutex
+	open map[string]*job
+	// idle is closed and made anew each time the last job ends.
+	idle chan struct{}
+	wg   sync.WaitGroup
+}
+
+func newLeases() *leases {
+	return &leases{open: map[string]*job{}, idle: make(chan struct{}, 1)}
+}
+
+func (l *leases) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.open)
+}
+
+func (l *leases) has(id string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.open[id] != nil
+}
+
+func (l *leases) add(j *job) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open[j.id] != nil {
+		return false
+	}
+	l.open[j.id] = j
+	return true
+}
+
+func (l *leases) remove(j *job) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.open, j.id)
+	if len(l.open) == 0 {
+		select {
+		case l.idle <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (l *leases) all() []*job {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make([]*job, 0, len(l.open))
+	for _, j := range l.open {
+		out = append(out, j)
+	}
+	slices.SortFunc(out, func(a, b *job) int { return a.opened.Compare(b.opened) })
+	return out
+}
+
+// closeAll ends every job; the wrappers are told why.
+func (l *leases) closeAll(why string) {
+	for _, j := range l.all() {
+		j.close(why)
+		j.send(api.JobEvent{Close: why})
+	}
+}
+
+func (j *job) close(why string) {
+	j.mu.Lock()
+	if j.closed == "" {
+		j.closed = why
+	}
+	j.mu.Unlock()
+}
+
+func jobsOpen(n int) string {
+	if n == 1 {
+		return "1 job is open; use --force to end it"
+	}
+	return fmt.Sprintf("%d jobs are open; use --force to end them", n)
+}
+
+// handleJobOpen opens or resumes a job. The connection is the lease: when it
+// ends the job is closed and its directory removed.
+func (a *Agent) handleJobOpen(w http.ResponseWriter, r *http.Request) {
+	var req api.JobRequest
+	if !read(w, r, maxJobBody, &req) {
+		return
+	}
+	a.touch()
+	j, resp := a.openJob(req, infoOf(r).job)
+	if j == nil {
+		reply(w, http.StatusOK, resp)
+		return
+	}
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		a.closeJob(j, "lease not possible")
+		reply(w, http.StatusInternalServerError, failedText(providers.Unavailable, "lease not possible"))
+		return
+	}
+	_ = conn.SetDeadline(time.Time{})
+	a.holdLease(conn, j, resp)
+}
+
+// openJob checks the request, listens on the job's socket and registers it.
+func (a *Agent) openJob(req api.JobRequest, parent *job) (*job, *api.JobResponse) {
+	refuse := func(err error) (*job, *api.JobResponse) {
+		return nil, &api.JobResponse{Outcome: api.Failed, Kind: string(providers.KindOf(err)), Message: message(providers.Host{}, err), Version: api.BuildVersion}
+	}
+	if req.Kind != "run" || !configdir.ValidID(req.ID) {
+		return refuse(&providers.Error{Kind: providers.Misconfigured, Err: errors.New("bad job request")})
+	}
+	root := a.o.Paths.JobDir(req.ID)
+	if held, err := configdir.LockHeld(root); err != nil || !held {
+		return refuse(&providers.Error{Kind: providers.Misconfigured, Err: errors.New("job directory " + root + " is not there or not locked for the agent"), Hint: "compare REGMINT_RUNTIME_DIR of the caller and the agent"})
+	}
+	j, err := a.core.newJob(req, parent)
+	if err != nil {
+		return refuse(err)
+	}
+	if miss := j.env.missing(a.core.jobEnvNames(j)); len(miss) > 0 {
+		return nil, &api.JobResponse{Outcome: api.NeedEnv, NeedEnv: miss}
+	}
+	if !a.jobs.add(j) {
+		return refuse(&providers.Error{Kind: providers.Denied, Err: errors.New("job " + req.ID + " is already open")})
+	}
+	l, err := api.Listen(a.o.Paths.JobSocket(req.ID))
+	if err != nil {
+		a.jobs.remove(j)
+		return refuse(&providers.Error{Kind: providers.Unavailable, Err: err})
+	}
+	ctx, end := context.WithCancel(a.ctx)
+	j.end = end
+	context.AfterFunc(ctx, func() { _ = l.Close() })
+	go a.serve(&peerListener{Listener: l, job: j, log: a.o.Log, refused: func() {}}) // ends with l
+	a.core.count.jobsOpened.Add(1)
+	return j, a.core.jobResponse(j)
+}
+
+// holdLease sends the answer, then events, until the wrapper is gone or the
+// agent ends the job.
+func (a *Agent) holdLease(conn net.Conn, j *job, resp *api.JobResponse) {
+	a.jobs.wg.Go(func() { // ends with the connection or the agent
+		defer conn.Close()
+		gone := make(chan struct{})
+		go func() { // ends with the connection
+			_, _ = io.Copy(io.Discard, conn)
+			close(gone)
+		}()
+		err := a.write(conn, resp)
+		for err == nil {
+			select {
+			case <-gone:
+				a.closeJob(j, "its command ended")
+				return
+			case e := <-j.events:
+				if err = a.write(conn, e); e.Close != "" {
+					a.closeJob(j, e.Close)
+					return
+				}
+			case <-a.ctx.Done():
+				// The wrapper lives: it starts or dials the next agent and
+				// resumes the job there, so its directory stays.
+				j.end()
+				a.jobs.remove(j)
+				return
+			}
+		}
+		a.closeJob(j, "its wrapper does not answer")
+	})
+}
+
+func (a *Agent) write(conn net.Conn, v any) error {
+	_ = conn.SetWriteDeadline(time.Now().Add(bodyDeadline))
+	return api.WriteMessage(conn, v)
+}
+
+// closeJob ends a job: its socket, what it held, what was minted from its own
+// logins, and its directory.
+func (a *Agent) closeJob(j *job, why string) {
+	j.close(why)
+	if j.end != nil {
+		j.end()
+	}
+	j.mu.Lock()
+	held := j.held
+	j.held = map[minter.ID]func(){}
+	j.mu.Unlock()
+	a.core.revoke(j, held)
+	for _, release := range held {
+		release()
+	}
+	own := "/" + j.id + "/"
+	a.core.dropSources(func(account string) bool { return strings.Contains(account, own) })
+	for _, child := range a.jobs.all() {
+		if child.parent == j {
+			child.close("the job around it ended")
+			child.send(api.JobEvent{Close: "the job around it ended"})
+		}
+	}
+	if err := configdir.Remove(a.o.Paths.JobDir(j.id)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		a.o.Log.Error("job directory not removed", "job", j.id, "err", err.Error())
+	}
+	a.jobs.remove(j)
+	a.touch()
+}
+
+// revoke takes back what was made for this job alone.
+func (c *Core) revoke(j *job, held map[minter.ID]func()) {
+	for id := range held {
+		if id.Job != j.id {
+			continue
+		}
+		c.mu.Lock()
+		src := c.sources[sourceKey{account: id.Account, env: id.Env}]
+		c.mu.Unlock()
+		if src == nil {
+			continue
+		}
+		rv, ok := src.Source.(providers.Revoker)
+		if !ok {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(c.background(), getLimit)
+		r := minter.Request{ID: id, Source: src.Source, Request: providers.Request{Host: id.Host, Job: id.Job}}
+		if cred, err := c.mint.Get(ctx, r); err == nil {
+			if err := rv.Revoke(ctx, r.Request, cred); err != nil {
+				c.o.Log.Error("not revoked", "host", id.Host.String(), "err", err.Error())
+			}
+		}
+		cancel()
+		c.mint.Drop(func(m minter.ID) bool { return m == id })
+	}
+}
+
+// jobEnvNames are all variables that may decide who a job is: they are sent
+// once, for the job's life.
+func (c *Core) jobEnvNames(j *job) []string {
+	var out []string
+	for _, a := range j.accounts(c.state.Load()) {
+		if p := c.provider(a.Provider); p != nil {
+			out = append(out, c.envNames(a, p)...)
+		}
+	}
+	for _, p := range c.o.Providers {
+		out = append(out, p.Env()...)
+	}
+	return out
+}
+
+// jobResponse says which hosts the job knows by name and who it is there.
+func (c *Core) jobResponse(j *job) *api.JobResponse {
+	s := c.state.Load()
+	r := &api.JobResponse{Outcome: api.OK, ID: j.id, Version: api.BuildVersion}
+	for _, h := range c.hosts(s, j) {
+		if !j.allows(h) {
+			continue
+		}
+		r.Hosts = append(r.Hosts, h.String())
+		sel, err := c.selector(s, j)
+		if err != nil {
+			continue
+		}
+		a, err := sel.Select(h, "", j.picks[h])
+		if err != nil {
+			continue
+		}
+		g, err := grants(j, asked{host: h, account: a}, nil)
+		id := api.JobIdentity{Host: h.String(), Account: a.Name, As: a.Username, Access: "as granted"}
+		if err != nil {
+			id.Access = "nothing: " + message(h, err)
+		} else if len(g) > 0 {
+			id.Access, r.Narrowed = describe(g), true
+		}
+		r.Identities = append(r.Identities, id)
+	}
+	if !j.onlyAnywhere() {
+		r.Behind = c.behindList(s, j)
+	}
+	return r
+}
+
+// describe says grants in words: "pull only", "push acme/app".
+func describe(gs []providers.Grant) string {
+	var parts []string
+	for _, g := range gs {
+		switch {
+		case g.Repository != "":
+			parts = append(parts, g.Access.String()+" "+g.Repository)
+		case g.Access == providers.Pull:
+			parts = append(parts, "pull only")
+		default:
+			parts = append(parts, g.Access.String())
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (a *Agent) jobStatus(j *job) []api.JobStatus {
+	out := []api.JobStatus{}
+	for _, o := range a.jobs.all() {
+		if j != nil && o != j {
+			continue
+		}
+		o.mu.Lock()
+		out = append(out, api.JobStatus{
+			ID: o.id, Kind: o.req.Kind, Label: o.req.Label, PID: o.req.PID, Opened: o.opened.UTC(),
+			Targets: o.req.Targets, Only: o.req.Only, Gets: o.gets,
+		})
+		o.mu.Unlock()
+	}
+	return out
+}

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"errors"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/regmint/regmint/agent/api"
+	"github.com/regmint/regmint/agent/store"
+	"github.com/regmint/regmint/configdir"
+	"github.com/regmint/regmint/providers"
+)
+
+// List names what get can answer now, without a network or a mint: classic
+// docker build and gitlab-runner ask for all of it and give up on one failure.
+func (c *Core) List(j *job) *api.ListResponse {
+	s := c.state.Load()
+	out := &api.ListResponse{Outcome: api.OK, Entries: map[string]string{}}
+	for _, h := range c.hosts(s, j) {
+		if !j.allows(h) {
+			continue
+		}
+		sel, err := c.selector(s, j)
+		if err != nil {
+			continue
+		}
+		pick := ""
+		if j != nil {
+			pick = j.picks[h]
+		}
+		a, err := sel.Select(h, "", pick)
+		if err != nil {
+			var ok bool
+			if a, ok = j.carried(h); !ok {
+				continue
+			}
+		}
+		if c.failing(h) || (a.Password.Scheme == "keyring" && lockedStore(s)) {
+			continue
+		}
+		out.Entries[h.DockerKey()] = c.username(a, h, j)
+	}
+	if j == nil || !j.onlyAnywhere() {
+		for _, b := range c.behindList(s, j) {
+			if !slices.Contains(out.Behind, b.Helper) {
+				out.Behind = append(out.Behind, b.Helper)
+			}
+		}
+		c.listAuths(s, out)
+	}
+	return out
+}
+
+// hosts are all hosts known by name: exact hosts of accounts, the job's
+// targets and logins, and what was asked for under wildcards.
+func (c *Core) hosts(s *snapshot, j *job) []providers.Host {
+	var out []providers.Host
+	add := func(h providers.Host) {
+		if !h.IsZero() && !slices.Contains(out, h) {
+			out = append(out, h)
+		}
+	}
+	accounts := s.cfg.Accounts
+	if j != nil {
+		accounts = j.accounts(s)
+	}
+	for _, a := range accounts {
+		for _, p := range a.Hosts {
+			if h, ok := p.Exact(); ok {
+				add(h)
+			}
+		}
+	}
+	for p := j; p != nil; p = p.parent {
+		for h := range p.named {
+			add(h)
+		}
+		p.mu.Lock()
+		for h := range p.carry {
+			add(h)
+		}
+		p.mu.Unlock()
+	}
+	c.mu.Lock()
+	for h := range c.asked {
+		add(h)
+	}
+	c.mu.Unlock()
+	slices.SortFunc(out, func(a, b providers.Host) int { return strings.Compare(a.String(), b.String()) })
+	return out
+}
+
+// remember notes a host that a wildcard or a recognised account answers.
+func (c *Core) remember(q asked) {
+	for _, p := range q.account.Hosts {
+		if h, ok := p.Exact(); ok && h == q.host {
+			return
+		}
+	}
+	c.mu.Lock()
+	if _, ok := c.asked[q.host]; !ok && len(c.asked) < 1024 {
+		c.asked[q.host] = c.now()
+	}
+	c.mu.Unlock()
+}
+
+func (c *Core) failing(h providers.Host) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, ok := c.failures[h]
+	return ok
+}
+
+func lockedStore(s *snapshot) bool {
+	st, err := s.secrets()
+	if err != nil {
+		return true
+	}
+	l, ok := st.(store.Locker)
+	return ok && l.Locked()
+}
+
+// username is the name a listing shows: that of the cached credential, else
+// the account's.
+func (c *Core) username(a providers.Account, h providers.Host, j *job) string {
+	id := accountID(a, j)
+	for _, v := range c.mint.Views() {
+		if v.ID.Host == h && v.ID.Account == id && v.Credential.Username != "" {
+			return v.Credential.Username
+		}
+	}
+	if a.Username != "" {
+		return a.Username
+	}
+	return a.Name
+}
+
+func (j *job) onlyAnywhere() bool {
+	for ; j != nil; j = j.parent {
+		if j.req.Only {
+			return true
+		}
+	}
+	return false
+}
+
+// behindList are the former helpers: the job's own and the configuration's.
+func (c *Core) behindList(s *snapshot, j *job) []api.Behind {
+	var out []api.Behind
+	for p := j; p != nil; p = p.parent {
+		out = append(out, p.req.Behind...)
+	}
+	for h, helper := range s.cfg.Docker.Behind {
+		if path, ok := helperPath(helper); ok {
+			out = append(out, api.Behind{Host: h, Helper: path})
+		}
+	}
+	return out
+}
+
+// helperPath is the absolute path of a former helper; a bare name, written by
+// hand, is looked up once here.
+func helperPath(v string) (string, bool) {
+	if strings.HasPrefix(v, configdir.AuthsPrefix) {
+		return "", false
+	}
+	if filepath.IsAbs(v) {
+		return v, true
+	}
+	p, err := exec.LookPath("docker-credential-" + v)
+	if err != nil || !filepath.IsAbs(p) {
+		return "", false
+	}
+	return p, true
+}
+
+// behind answers for a host that is no account of ours.
+func (c *Core) behind(s *snapshot, j *job, h providers.Host, _ *api.GetRequest) *api.GetResponse {
+	r := &api.GetResponse{Outcome: api.NotFound}
+	if j.onlyAnywhere() {
+		return r
+	}
+	if path := c.helperFor(s, j, h); path != "" {
+		r.Behind = path
+		return r
+	}
+	for _, key := range []string{h.String(), "*"} {
+		file, ok := strings.CutPrefix(s.cfg.Docker.Behind[key], configdir.AuthsPrefix)
+		if !ok {
+			continue
+		}
+		login, found, err := configdir.ReadAuth(file, h.String())
+		if err != nil {
+			return failure{host: h, err: &providers.Error{Kind: providers.Misconfigured, Host: h, Err: err}}.response()
+		}
+		if found {
+			return &api.GetResponse{Outcome: api.OK, Username: login.Username, Secret: string(login.Secret), Account: "docker config.json"}
+		}
+	}
+	return r
+}
+
+// helperFor is the path of the helper behind us for h, or "".
+func (c *Core) helperFor(s *snapshot, j *job, h providers.Host) string {
+	star := ""
+	for _, b := range c.behindList(s, j) {
+		if b.Host == "*" {
+			if star == "" {
+				star = b.Helper
+			}
+			continue
+		}
+		if bh, err := providers.ParseKey(b.Host); err == nil && bh.Host == h {
+			return b.Helper
+		}
+	}
+	return star
+}
+
+// passBehind tells the helper to run the former helper for a store or erase.
+func (c *Core) passBehind(s *snapshot, h providers.Host) *api.Reply {
+	if _, err := s.sel.Select(h, "", ""); providers.KindOf(err) != providers.NoAccount || err == nil {
+		return nil
+	}
+	if path := c.helperFor(s, nil, h); path != "" {
+		return &api.Reply{Outcome: api.NotFound, Behind: path}
+	}
+	return nil
+}
+
+// listAuths adds the plain logins of a config file behind us.
+func (c *Core) listAuths(s *snapshot, out *api.ListResponse) {
+	for _, v := range s.cfg.Docker.Behind {
+		file, ok := strings.CutPrefix(v, configdir.AuthsPrefix)
+		if !ok {
+			continue
+		}
+		logins, warnings, err := configdir.ReadAuths(file)
+		if err != nil {
+			c.o.Log.Warn("docker config behind regmint cannot be read", "file", file, "err", err.Error())
+			continue
+		}
+		for _, w := range warnings {
+			c.o.Log.Warn("docker config behind regmint", "warning", w)
+		}
+		for _, l := range logins {
+			if _, taken := out.Entries[l.Key]; !taken {
+				out.Entries[l.Key] = l.Username
+			}
+		}
+	}
+}
+
+// item answers for the two extra items of docker's web login.
+func (c *Core) item(s *snapshot, j *job, k providers.Key) *api.GetResponse {
+	name := itemName(k)
+	if j != nil {
+		for p := j; p != nil; p = p.parent {
+			p.mu.Lock()
+			l, ok := p.logins[name]
+			p.mu.Unlock()
+			if ok {
+				return &api.GetResponse{Outcome: api.OK, Username: l.username, Secret: l.secret.Reveal()}
+			}
+		}
+		return &api.GetResponse{Outcome: api.NotFound}
+	}
+	st, err := s.secrets()
+	if err != nil {
+		return &api.GetResponse{Outcome: api.NotFound}
+	}
+	sec, err := st.Get(c.background(), name)
+	switch {
+	case err == nil:
+		return &api.GetResponse{Outcome: api.OK, Username: "docker", Secret: sec.Reveal()}
+	case errors.Is(err, store.ErrNotFound):
+		return &api.GetResponse{Outcome: api.NotFound, Behind: c.helperFor(s, nil, k.Host)}
+	}
+	return failure{host: k.Host, err: storeError(k.Host, err)}.response()
+}

@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"time"
+
+	"github.com/regmint/regmint/agent/api"
+	"github.com/regmint/regmint/agent/config"
+	"github.com/regmint/regmint/agent/minter"
+	"github.com/regmint/regmint/agent/store"
+	"github.com/regmint/regmint/providers"
+)
+
+// handedLife is how long a secret we gave out is recognised when a client
+// stores it back (docker login does).
+const handedLife = 24 * time.Hour
+
+// handedKey recognises a secret of a host without keeping it.
+type handedKey struct {
+	host providers.Host
+	sum  uint64
+}
+
+var handedSeed = maphash.MakeSeed()
+
+func handed(h providers.Host, s providers.Secret) handedKey {
+	return handedKey{host: h, sum: maphash.String(handedSeed, s.Reveal())}
+}
+
+func (c *Core) handOut(q asked, cred providers.Credential) {
+	k, now := handed(q.host, cred.Secret), c.now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.handed) > 4096 {
+		for old, at := range c.handed {
+			if now.Sub(at) > handedLife {
+				delete(c.handed, old)
+			}
+		}
+	}
+	c.handed[k] = now
+}
+
+func (c *Core) wasHandedOut(h providers.Host, s providers.Secret) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at, ok := c.handed[handed(h, s)]
+	return ok && c.now().Sub(at) <= handedLife
+}
+
+// Store keeps a login a client gives us (DESIGN rule 4).
+func (c *Core) Store(ctx context.Context, j *job, l api.Login) *api.Reply {
+	s := c.state.Load()
+	k, err := providers.ParseKey(l.ServerURL)
+	if err != nil {
+		return failed(k.Host, &providers.Error{Kind: providers.Misconfigured, Err: err})
+	}
+	secret := providers.NewSecret(l.Secret)
+	if secret.IsZero() {
+		return failed(k.Host, &providers.Error{Kind: providers.Misconfigured, Host: k.Host, Err: errors.New("no credentials secret")})
+	}
+	if c.wasHandedOut(k.Host, secret) {
+		c.o.Log.Info("a secret we handed out was stored back; nothing to do", "host", k.Host.String())
+		return &api.Reply{Outcome: api.OK, Message: "nothing to store: regmint handed this secret out"}
+	}
+	if j != nil {
+		if why := j.closedReason(); why != "" {
+			return failed(k.Host, &providers.Error{Kind: providers.Denied, Host: k.Host, Err: errors.New(why)})
+		}
+		if err := j.take(l); err != nil {
+			return failed(k.Host, err)
+		}
+		c.dropJobLogin(j, k)
+		j.send(api.JobEvent{Login: &l})
+		return &api.Reply{Outcome: api.OK, Message: "kept for this job"}
+	}
+	if k.Item != "" {
+		if err := c.setSecret(ctx, s, itemName(k), secret); err != nil {
+			return failed(k.Host, storeError(k.Host, err))
+		}
+		return &api.Reply{Outcome: api.OK}
+	}
+	if r := c.passBehind(s, k.Host); r != nil {
+		return r
+	}
+	return c.storeOutside(ctx, s, k, l, secret)
+}
+
+// storeOutside makes or changes a saved login, or refuses what would be
+// thrown away.
+func (c *Core) storeOutside(ctx context.Context, s *snapshot, k providers.Key, l api.Login, secret providers.Secret) *api.Reply {
+	a, err := s.sel.Select(k.Host, "", l.Account)
+	switch {
+	case err == nil && a.Layer == providers.LayerConfigured && a.Password.Scheme == "keyring" && (a.Username == "" || a.Username == l.Username):
+		// The account keeps its secret in our store: this is its login.
+		if err := c.setSecret(ctx, s, a.Password.Value, secret); err != nil {
+			return failed(k.Host, storeError(k.Host, err))
+		}
+		c.changed(k.Host)
+		return &api.Reply{Outcome: api.OK, Message: "saved for account " + a.Name}
+	case err == nil && a.Layer == providers.LayerConfigured:
+		return failed(k.Host, &providers.Error{
+			Kind: providers.Misconfigured, Host: k.Host,
+			Err:  errors.New("configured as account " + a.Name + " (" + a.Source + "); a login as " + oneLine(l.Username) + " would not be used"),
+			Hint: "remove the account or log in inside regmint run",
+		})
+	case err != nil && providers.KindOf(err) != providers.NoAccount && l.Account == "":
+		return failed(k.Host, err)
+	}
+	name := l.Account
+	if name == "" && err == nil {
+		name = a.Name
+	}
+	if _, err := c.SaveLogin(ctx, SavedLogin{Host: k.Host, Username: l.Username, Secret: secret, Name: name}); err != nil {
+		return failed(k.Host, err)
+	}
+	return &api.Reply{Outcome: api.OK, Message: "saved"}
+}
+
+// SavedLogin is a login to keep.
+type SavedLogin struct {
+	Host     providers.Host
+	Username string
+	Secret   providers.Secret
+	Name     string // account name, "" = the host
+	// Account, when set, is the template: CA, realm hosts, plain http.
+	Account providers.Account
+}
+
+// SaveLogin writes the secret, then the account that names it. The note is a
+// sentence about where the secret went, or "".
+func (c *Core) SaveLogin(ctx context.Context, l SavedLogin) (note string, err error) {
+	s := c.state.Load()
+	st, err := s.secrets()
+	if err != nil {
+		return "", storeError(l.Host, err)
+	}
+	pat, err := providers.ParsePattern(l.Host.String())
+	if err != nil {
+		return "", err
+	}
+	a := l.Account
+	if a.Name = l.Name; a.Name == "" {
+		a.Name = l.Host.String()
+	}
+	if a.Provider == "" {
+		a.Provider = "generic"
+	}
+	a.Hosts, a.Username, a.Layer = []providers.Pattern{pat}, l.Username, providers.LayerSaved
+	ref := l.Host.String()
+	if a.Name != ref {
+		ref += "#" + a.Name
+	}
+	a.Password = providers.SecretRef{Scheme: "keyring", Value: ref}
+	if n, ok := st.(store.Noter); ok {
+		note, err = n.SetNoted(ctx, ref, l.Secret)
+	} else {
+		err = st.Set(ctx, ref, l.Secret)
+	}
+	if err != nil {
+		return "", storeError(l.Host, err)
+	}
+	if err := c.o.Saved.Update(ctx, func(sv *config.Saved) error { sv.Put(a); return nil }); err != nil {
+		return "", &providers.Error{Kind: providers.Misconfigured, Host: l.Host, Err: err}
+	}
+	if err := c.Reload(); err != nil {
+		return note, &providers.Error{Kind: providers.Misconfigured, Host: l.Host, Err: err}
+	}
+	c.changed(l.Host)
+	return note, nil
+}
+
+func (c *Core) setSecret(ctx context.Context, s *snapshot, name string, secret providers.Secret) error {
+	st, err := s.secrets()
+	if err != nil {
+		return err
+	}
+	return st.Set(ctx, name, secret)
+}
+
+// changed drops all that was cached or remembered for a host.
+func (c *Core) changed(h providers.Host) int {
+	c.mu.Lock()
+	delete(c.failures, h)
+	for k, src := range c.sources {
+		for _, p := range src.account.Hosts {
+			if p.MatchHost(h) {
+				delete(c.sources, k)
+			}
+		}
+	}
+	c.mu.Unlock()
+	c.mint.ForgetFailures(func(id minter.ID) bool { return id.Host == h })
+	return c.mint.Drop(func(id minter.ID) bool { return id.Host == h })
+}
+
+// dropJobLogin drops what was minted from a login of this job.
+func (c *Core) dropJobLogin(j *job, k providers.Key) {
+	ids := map[string]bool{}
+	for _, l := range []providers.Layer{providers.LayerJobLogin, providers.LayerCarried} {
+		ids[accountID(providers.Account{Name: k.Host.String(), Layer: l}, j)] = true
+	}
+	c.dropSources(func(id string) bool { return ids[id] })
+}
+
+// Erase removes the login the caller could have read, and no more.
+func (c *Core) Erase(ctx context.Context, j *job, l api.Login) *api.Reply {
+	s := c.state.Load()
+	k, err := providers.ParseKey(l.ServerURL)
+	if err != nil {
+		return failed(k.Host, &providers.Error{Kind: providers.Misconfigured, Err: err})
+	}
+	if j != nil {
+		if j.drop(k) {
+			c.dropJobLogin(j, k)
+			j.send(api.JobEvent{Erase: l.ServerURL})
+		}
+		return &api.Reply{Outcome: api.OK}
+	}
+	if k.Item != "" {
+		if st, err := s.secrets(); err == nil {
+			err = st.Delete(ctx, itemName(k))
+			if err != nil {
+				return failed(k.Host, storeError(k.Host, err))
+			}
+		}
+		return &api.Reply{Outcome: api.OK}
+	}
+	a, err := s.sel.Select(k.Host, k.Repository, l.Account)
+	if err != nil {
+		if providers.KindOf(err) != providers.NoAccount {
+			return &api.Reply{Outcome: api.OK, Message: message(k.Host, err)}
+		}
+		if r := c.passBehind(s, k.Host); r != nil {
+			return r
+		}
+		return &api.Reply{Outcome: api.OK}
+	}
+	if a.Layer != providers.LayerSaved {
+		c.eraseMinted(k.Host)
+		return &api.Reply{Outcome: api.OK, Message: "account " + a.Name + " is configured in " + a.Source + "; its cached credential was dropped"}
+	}
+	if err := c.RemoveLogin(ctx, a); err != nil {
+		return failed(k.Host, err)
+	}
+	return &api.Reply{Outcome: api.OK, Message: "removed " + a.Name}
+}
+
+// eraseMinted drops a minted credential, at most once in 5 s: docker logout
+// erases four spellings, and a loop must not become a storm of mints.
+func (c *Core) eraseMinted(h providers.Host) {
+	c.mu.Lock()
+	last, ok := c.erased[h]
+	now := c.now()
+	if ok && now.Sub(last) < 5*time.Second && now.After(last) {
+		c.mu.Unlock()
+		return
+	}
+	c.erased[h] = now
+	c.mu.Unlock()
+	c.mint.Drop(func(id minter.ID) bool { return id.Host == h && id.Job == "" })
+}
+
+// RemoveLogin removes a saved login and its secret.
+func (c *Core) RemoveLogin(ctx context.Context, a providers.Account) error {
+	h := hostOf(a)
+	if err := c.o.Saved.Update(ctx, func(sv *config.Saved) error { sv.Remove(a.Name); return nil }); err != nil {
+		return &providers.Error{Kind: providers.Misconfigured, Host: h, Err: err}
+	}
+	var storeErr error
+	if a.Password.Scheme == "keyring" {
+		st, err := c.state.Load().secrets()
+		if err == nil {
+			err = st.Delete(ctx, a.Password.Value)
+		}
+		if err != nil {
+			storeErr = storeError(h, err)
+		}
+	}
+	if err := c.Reload(); err != nil {
+		return err
+	}
+	c.changed(h)
+	return storeErr
+}
+
+func failed(h providers.Host, err error) *api.Reply {
+	return &api.Reply{Outcome: api.Failed, Kind: string(providers.KindOf(err)), Message: message(h, err)}
+}

@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/regmint/regmint/agent/api"
+	"github.com/regmint/regmint/agent/minter"
+	"github.com/regmint/regmint/agent/store"
+	"github.com/regmint/regmint/providers"
+)
+
+const (
+	maxBody      = 256 << 10
+	maxJobBody   = 4 << 20 // a job's request carries its config and logins
+	headerLimit  = 2 * time.Second
+	idleLimit    = 2 * time.Minute
+	bodyDeadline = 5 * time.Second
+)
+
+// connInfo is what is known of a connection: which socket, which peer.
+type connInfo struct {
+	job  *job
+	peer api.Peer
+}
+
+type connKey struct{}
+
+func infoOf(r *http.Request) connInfo {
+	i, _ := r.Context().Value(connKey{}).(connInfo)
+	return i
+}
+
+// newServer makes the one HTTP server behind the main socket and all job
+// sockets.
+func (a *Agent) newServer() *http.Server {
+	mux := http.NewServeMux()
+	post := func(path string, h http.HandlerFunc) { mux.HandleFunc("POST /v1/"+path, h) }
+	post("get", a.handleGet)
+	post("store", a.handleStore)
+	post("erase", a.handleErase)
+	post("list", a.handleList)
+	post("refresh", a.handleRefresh)
+	post("jobs/open", a.handleJobOpen)
+	mux.HandleFunc("GET /v1/status", a.handleStatus)
+	mux.HandleFunc("GET /v1/recent", a.handleRecent)
+	mainOnly := func(h http.HandlerFunc) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			if infoOf(r).job != nil {
+				reply(w, http.StatusForbidden, failedText(providers.Denied, "not inside a job"))
+				return
+			}
+			h(w, r)
+		}
+	}
+	post("reload", mainOnly(a.handleReload))
+	post("lock", mainOnly(a.handleLock))
+	post("unlock", mainOnly(a.handleUnlock))
+	post("agent/stop", mainOnly(a.handleStop))
+	post("agent/handover", mainOnly(a.handleHandover))
+	mux.HandleFunc("GET /v1/metrics", mainOnly(a.handleMetrics))
+	return &http.Server{
+		Handler:           guard(mux),
+		ReadHeaderTimeout: headerLimit,
+		IdleTimeout:       idleLimit,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          log.New(io.Discard, "", 0), // what a peer sends is not worth a line
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			if pc, ok := c.(*peerConn); ok {
+				return context.WithValue(ctx, connKey{}, connInfo{job: pc.job, peer: pc.peer})
+			}
+			return ctx
+		},
+	}
+}
+
+// guard refuses what only a browser or a confused proxy would send.
+func guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Host != "regmint" || r.Header.Get("Origin") != "" || r.Header.Get("Referer") != "" {
+			w.Header().Set("Connection", "close")
+			reply(w, http.StatusForbidden, failedText(providers.Denied, "not a regmint client"))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// read decodes a body of at most limit bytes, strictly one JSON value.
+func read(w http.ResponseWriter, r *http.Request, limit int64, v any) bool {
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyDeadline))
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+	if err == nil {
+		err = json.Unmarshal(data, v)
+	}
+	if err != nil {
+		w.Header().Set("Connection", "close")
+		reply(w, http.StatusBadRequest, failedText(providers.Misconfigured, "bad request"))
+		return false
+	}
+	return true
+}
+
+// reply sends v with a Content-Length, which the lean client demands.
+func reply(w http.ResponseWriter, status int, v any) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		data, status = []byte(`{"outcome":"failed"}`), http.StatusInternalServerError
+	}
+	send(w, status, data)
+}
+
+func send(w http.ResponseWriter, status int, data []byte) {
+	h := w.Header()
+	h["Content-Type"] = jsonType
+	h["Date"] = nil
+	w.WriteHeader(status)
+	_, _ = w.Write(data)
+}
+
+var jsonType = []string{"application/json"}
+
+func failedText(kind providers.Kind, text string) *api.Reply {
+	return &api.Reply{Outcome: api.Failed, Kind: string(kind), Message: text, Version: api.BuildVersion}
+}
+
+func (a *Agent) handleGet(w http.ResponseWriter, r *http.Request) {
+	var req api.GetRequest
+	if !read(w, r, maxBody, &req) {
+		return
+	}
+	a.touch()
+	reply(w, http.StatusOK, a.core.Get(r.Context(), infoOf(r).job, &req))
+}
+
+func (a *Agent) handleStore(w http.ResponseWriter, r *http.Request) {
+	var l api.Login
+	if !read(w, r, maxBody, &l) {
+		return
+	}
+	a.touch()
+	a.core.count.stores.Add(1)
+	reply(w, http.StatusOK, a.core.Store(r.Context(), infoOf(r).job, l))
+}
+
+func (a *Agent) handleErase(w http.ResponseWriter, r *http.Request) {
+	var l api.Login
+	if !read(w, r, maxBody, &l) {
+		return
+	}
+	a.touch()
+	a.core.count.erases.Add(1)
+	reply(w, http.StatusOK, a.core.Erase(r.Context(), infoOf(r).job, l))
+}
+
+func (a *Agent) handleList(w http.ResponseWriter, r *http.Request) {
+	a.core.count.lists.Add(1)
+	reply(w, http.StatusOK, a.core.List(infoOf(r).job))
+}
+
+func (a *Agent) handleRefresh(w http.ResponseWriter, r *http.Request) {
+	var req api.HostRequest
+	if !read(w, r, maxBody, &req) {
+		return
+	}
+	a.touch()
+	reply(w, http.StatusOK, a.core.Refresh(infoOf(r).job, req))
+}
+
+func (a *Agent) handleStatus(w http.ResponseWriter, r *http.Request) {
+	j := infoOf(r).job
+	st := a.core.Status(j)
+	st.PID, st.Started, st.Socket = a.o.PID, a.started.UTC(), a.o.Paths.MainSocket()
+	st.Jobs = a.jobStatus(j)
+	if w := a.binaryChanged(); w != "" {
+		st.Warnings = append(st.Warnings, w)
+	}
+	reply(w, http.StatusOK, st)
+}
+
+func (a *Agent) handleRecent(w http.ResponseWriter, r *http.Request) {
+	all := a.core.recent.all()
+	if j := infoOf(r).job; j != nil {
+		own := all[:0]
+		for _, e := range all {
+			if e.Job == j.id {
+				own = append(own, e)
+			}
+		}
+		all = own
+	}
+	reply(w, http.StatusOK, all)
+}
+
+func (a *Agent) handleReload(w http.ResponseWriter, _ *http.Request) {
+	if err := a.core.Reload(); err != nil {
+		reply(w, http.StatusOK, failed(providers.Host{}, err))
+		return
+	}
+	reply(w, http.StatusOK, &api.Reply{Outcome: api.OK, Version: api.BuildVersion})
+}
+
+func (a *Agent) handleLock(w http.ResponseWriter, _ *http.Request) {
+	l, ok := a.core.locker()
+	if !ok {
+		reply(w, http.StatusOK, failedText(providers.Misconfigured, "this store has no lock of its own; protect it with: regmint unlock --set-passphrase"))
+		return
+	}
+	l.Lock()
+	a.core.mint.Drop(func(minter.ID) bool { return true })
+	reply(w, http.StatusOK, &api.Reply{Outcome: api.OK, Message: "locked; nothing is kept in memory"})
+}
+
+func (a *Agent) handleUnlock(w http.ResponseWriter, r *http.Request) {
+	var req api.HostRequest
+	if !read(w, r, maxBody, &req) {
+		return
+	}
+	a.touch()
+	l, ok := a.core.locker()
+	if !ok {
+		reply(w, http.StatusOK, failedText(providers.Misconfigured, "this store has no passphrase"))
+		return
+	}
+	pass := providers.NewSecret(req.Passphrase)
+	var err error
+	if req.Force { // set or change
+		err = l.SetPassphrase(r.Context(), pass)
+	} else {
+		err = l.Unlock(r.Context(), pass)
+	}
+	if err != nil {
+		kind := providers.Unavailable
+		if errors.Is(err, store.ErrLocked) {
+			kind = providers.LoginRequired
+		}
+		reply(w, http.StatusOK, failedText(kind, err.Error()))
+		return
+	}
+	a.core.mint.ForgetFailures(func(minter.ID) bool { return true })
+	a.core.clearFailures()
+	reply(w, http.StatusOK, &api.Reply{Outcome: api.OK})
+}
+
+func (a *Agent) handleStop(w http.ResponseWriter, r *http.Request) {
+	var req api.HostRequest
+	if !read(w, r, maxBody, &req) {
+		return
+	}
+	if n := a.jobs.count(); n > 0 && !req.Force {
+		reply(w, http.StatusOK, failedText(providers.Denied, jobsOpen(n)))
+		return
+	}
+	w.Header().Set("Connection", "close")
+	reply(w, http.StatusOK, &api.Reply{Outcome: api.OK})
+	if req.Force {
+		a.jobs.closeAll("the agent was stopped")
+	}
+	a.stop("stop was asked for")
+}
+
+func (a *Agent) handleHandover(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Connection", "close")
+	reply(w, http.StatusOK, &api.Reply{Outcome: api.OK})
+	a.handover("another agent takes over")
+}
+
+func (a *Agent) handleMetrics(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+	a.core.Metrics(w, a.jobs.count())
+}
+
+// peerListener accepts whom DESIGN rule 9 allows and remembers who it is.
+type peerListener struct {
+	net.Listener
+	job       *job
+	allowRoot func() bool
+	log       *slog.Logger
+	refused   func()
+}
+
+type peerConn struct {
+	net.Conn
+	job  *job
+	peer api.Peer
+}
+
+// Accept skips refused peers: they see a closed connection and no data.
+func (l *peerListener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		p, err := api.PeerOf(c)
+		if err == nil && l.job == nil {
+			err = api.AllowPeer(p, l.allowRoot())
+		}
+		if err != nil {
+			l.refused()
+			l.log.Warn("connection refused", "uid", p.UID, "pid", p.PID, "err", err.Error())
+			_ = c.Close()
+			continue
+		}
+		return &peerConn{Conn: c, job: l.job, peer: p}, nil
+	}
+}

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/regmint/regmint/agent/config"
+	"github.com/regmint/regmint/agent/minter"
+	"github.com/regmint/regmint/providers"
+)
+
+// sourceKey is one account with one set of environment values.
+type sourceKey struct {
+	account string // layer, job, name
+	env     string
+}
+
+type source struct {
+	providers.Source
+	key     sourceKey
+	account providers.Account
+	watches []string
+	verify  verification
+}
+
+// envNames lists the caller's variables that decide who account is.
+func (c *Core) envNames(a providers.Account, p providers.Provider) []string {
+	if a.Layer == providers.LayerAmbient {
+		return p.Env()
+	}
+	if a.Layer == providers.LayerJobConfig {
+		return nil // resolved by the wrapper
+	}
+	return config.EnvNames([]providers.Account{a})
+}
+
+// callerEnv holds what a caller sent: NAME=value where set, NAME alone where
+// it was asked for and is unset.
+type callerEnv map[string]*string
+
+func parseEnv(list []string) callerEnv {
+	e := make(callerEnv, len(list))
+	for _, kv := range list {
+		if name, value, ok := strings.Cut(kv, "="); ok {
+			e[name] = &value
+		} else {
+			e[name] = nil
+		}
+	}
+	return e
+}
+
+// missing lists the names the caller has said nothing about.
+func (e callerEnv) missing(names []string) []string {
+	var out []string
+	for _, n := range names {
+		if _, ok := e[n]; !ok && !slices.Contains(out, n) {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// digest is a salted digest of the values of names; it never leaves memory.
+func (c *Core) digest(names []string, env callerEnv) string {
+	if len(names) == 0 {
+		return ""
+	}
+	names = slices.Clone(names)
+	slices.Sort(names)
+	m := hmac.New(sha256.New, c.salt[:])
+	for _, n := range slices.Compact(names) {
+		v := "-"
+		if p := env[n]; p != nil {
+			v = "+" + *p
+		}
+		for _, s := range []string{n, v} {
+			m.Write([]byte(strconv.Itoa(len(s))))
+			m.Write([]byte{':'})
+			m.Write([]byte(s))
+		}
+	}
+	return base64.RawStdEncoding.EncodeToString(m.Sum(nil)[:16])
+}
+
+func (c *Core) provider(name string) providers.Provider {
+	for _, p := range c.o.Providers {
+		if p.Name() == name {
+			return p
+		}
+	}
+	return nil
+}
+
+// accountID names an account across layers and jobs: LAYER/JOB/NAME.
+func accountID(a providers.Account, j *job) string {
+	owner := ""
+	if ownedByJob(a.Layer) {
+		owner = j.owner(a)
+	}
+	return strconv.Itoa(int(a.Layer)) + "/" + owner + "/" + a.Name
+}
+
+// splitID takes an account id apart.
+func splitID(id string) (jobID, name string) {
+	parts := strings.SplitN(id, "/", 3)
+	if len(parts) != 3 {
+		return "", id
+	}
+	return parts[1], parts[2]
+}
+
+func ownedByJob(l providers.Layer) bool {
+	return l == providers.LayerJobLogin || l == providers.LayerJobConfig || l == providers.LayerCarried
+}
+
+// open returns the source of account for env, opening it once.
+func (c *Core) open(s *snapshot, a providers.Account, p providers.Provider, names []string, env callerEnv, j *job) (*source, sourceKey, error) {
+	key := sourceKey{account: accountID(a, j), env: c.digest(names, env)}
+	c.mu.Lock()
+	src := c.sources[key]
+	c.mu.Unlock()
+	if src != nil {
+		return src, key, nil
+	}
+	values := map[string]string{}
+	for _, n := range names {
+		if v := env[n]; v != nil {
+			values[n] = *v
+		}
+	}
+	deps := providers.Deps{
+		Env:     map[string]string{},
+		Network: s.cfg.Network,
+		Log:     c.o.Log.With("account", a.Name),
+		Now:     c.now,
+		Resolve: c.resolver(a, values, j),
+	}
+	if a.Layer == providers.LayerAmbient {
+		deps.Env = values
+	}
+	opened, err := p.Open(a, deps)
+	if err != nil {
+		return nil, key, err
+	}
+	src = &source{Source: opened, key: key, account: a}
+	if w, ok := opened.(providers.Watcher); ok {
+		src.watches = w.Watches()
+	}
+	src.watches = append(src.watches, config.SecretFiles(a)...)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if other := c.sources[key]; other != nil {
+		return other, key, nil
+	}
+	c.sources[key] = src
+	if c.watch != nil {
+		c.watch.add(src.watches)
+	}
+	return src, key, nil
+}
+
+// schemeJob marks a secret kept in the memory of a job.
+const schemeJob = "job"
+
+// resolver reads secret references for one source.
+func (c *Core) resolver(a providers.Account, env map[string]string, j *job) func(context.Context, providers.SecretRef) (providers.Secret, error) {
+	return func(ctx context.Context, ref providers.SecretRef) (providers.Secret, error) {
+		if ref.Scheme == schemeJob && j != nil {
+			return j.secret(ref.Value)
+		}
+		if j != nil && a.Layer == providers.LayerJobConfig && ref.Scheme != "keyring" {
+			// A job's own configuration was resolved by the wrapper, with the
+			// caller's rights (DESIGN rule 16).
+			if v, ok := j.req.Resolved[config.RefKey(ref)]; ok {
+				return providers.NewSecret(v), nil
+			}
+			return providers.Secret{}, &providers.Error{Kind: providers.Misconfigured, Err: errors.New(ref.String() + " was not resolved when the job was opened")}
+		}
+		s := c.state.Load()
+		if ref.Scheme == "keyring" {
+			st, err := s.secrets()
+			if err == nil {
+				var sec providers.Secret
+				if sec, err = st.Get(ctx, ref.Value); err == nil {
+					return sec, nil
+				}
+			}
+			return providers.Secret{}, storeError(hostOf(a), err)
+		}
+		r := config.Resolver{
+			Env:     func(n string) (string, bool) { v, ok := env[n]; return v, ok },
+			ExecEnv: c.o.ExecEnv,
+		}
+		return r.Resolve(ctx, ref)
+	}
+}
+
+// hostOf is the host an account is best known by, for error texts.
+func hostOf(a providers.Account) providers.Host {
+	for _, p := range a.Hosts {
+		if h, ok := p.Exact(); ok {
+			return h
+		}
+	}
+	return providers.Host{}
+}
+
+// dropChanged forgets sources and credentials of accounts that are no longer
+// as they were.
+func (c *Core) dropChanged(accounts []providers.Account) {
+	now := map[string]providers.Account{}
+	for _, a := range accounts {
+		now[accountID(a, nil)] = a
+	}
+	gone := map[string]bool{}
+	c.mu.Lock()
+	for k, src := range c.sources {
+		if ownedByJob(src.account.Layer) || src.account.Layer == providers.LayerAmbient {
+			continue
+		}
+		a, ok := now[k.account]
+		if !ok || !sameAccount(a, src.account) {
+			delete(c.sources, k)
+			gone[k.account] = true
+		}
+	}
+	c.mu.Unlock()
+	if len(gone) > 0 {
+		c.mint.Drop(func(id minter.ID) bool { return gone[id.Account] })
+	}
+	c.mint.ForgetFailures(func(minter.ID) bool { return true })
+}
+
+// sameAccount ignores where an account stands in its file.
+func sameAccount(a, b providers.Account) bool {
+	a.Source, b.Source = "", ""
+	return reflect.DeepEqual(a, b)
+}
+
+// dropSources forgets the sources of account ids and all they minted.
+func (c *Core) dropSources(match func(account string) bool) int {
+	c.mu.Lock()
+	for k := range c.sources {
+		if match(k.account) {
+			delete(c.sources, k)
+		}
+	}
+	c.mu.Unlock()
+	return c.mint.Drop(func(id minter.ID) bool { return match(id.Account) })
+}

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/regmint/regmint/agent/api"
+	"github.com/regmint/regmint/agent/minter"
+	"github.com/regmint/regmint/agent/store"
+	"github.com/regmint/regmint/providers"
+)
+
+// Status says what is configured and cached; never a secret. j limits it to
+// what that job may see.
+func (c *Core) Status(j *job) api.Status {
+	s := c.state.Load()
+	st := api.Status{Schema: 1, Version: api.BuildVersion, Config: c.o.Config, Accounts: []api.AccountStatus{}, Jobs: []api.JobStatus{}, Tokens: []api.TokenStatus{}}
+	if sec, err := s.secrets(); err != nil {
+		st.Store = "unavailable: " + err.Error()
+	} else {
+		st.Store = sec.Describe()
+		l, ok := sec.(store.Locker)
+		st.Locked = ok && l.Locked()
+	}
+	st.Warnings = append(st.Warnings, s.cfg.Warnings...)
+	if s.loadErr != nil {
+		st.Warnings = append(st.Warnings, "configuration not reloaded: "+s.loadErr.Error())
+	}
+	views := c.mint.Views()
+	accounts := s.cfg.Accounts
+	if j != nil {
+		accounts = j.accounts(s)
+	}
+	for _, a := range accounts {
+		st.Accounts = append(st.Accounts, c.accountStatus(a, j, views))
+	}
+	for _, v := range views {
+		if v.Credential.Username == "" && v.Credential.IssuedAt.IsZero() {
+			continue // a remembered failure: shown with its account
+		}
+		if j != nil && !j.allows(v.ID.Host) {
+			continue
+		}
+		st.Tokens = append(st.Tokens, tokenStatus(v))
+	}
+	slices.SortFunc(st.Tokens, func(a, b api.TokenStatus) int {
+		return strings.Compare(a.Host+"\x00"+a.Account+"\x00"+a.Grants, b.Host+"\x00"+b.Account+"\x00"+b.Grants)
+	})
+	return st
+}
+
+var layerNames = map[providers.Layer]string{
+	providers.LayerJobLogin: "job", providers.LayerJobConfig: "job", providers.LayerConfigured: "configured",
+	providers.LayerSaved: "saved", providers.LayerAmbient: "ambient", providers.LayerCarried: "job",
+}
+
+func (c *Core) accountStatus(a providers.Account, j *job, views []minter.View) api.AccountStatus {
+	out := api.AccountStatus{
+		Name: a.Name, Provider: a.Provider, Username: a.Username, Layer: layerNames[a.Layer],
+		Source: a.Source, State: "idle", Default: a.Default,
+	}
+	for _, p := range a.Hosts {
+		out.Hosts = append(out.Hosts, p.String())
+	}
+	id := accountID(a, j)
+	for _, v := range views {
+		if v.ID.Account != id {
+			continue
+		}
+		if v.Err == nil {
+			out.State = "ok"
+			continue
+		}
+		out.State, out.Message = string(providers.KindOf(v.Err)), message(v.ID.Host, v.Err)
+		if !v.Credential.ExpiresAt.IsZero() || v.Credential.Username != "" {
+			out.State = "ok" // the old one still lives; the message says what is wrong
+		}
+	}
+	c.mu.Lock()
+	for _, p := range a.Hosts {
+		h, ok := p.Exact()
+		if f, failed := c.failures[h]; ok && failed && out.State != "ok" {
+			out.State, out.Message = string(providers.KindOf(f.err)), message(h, f.err)
+		}
+	}
+	c.mu.Unlock()
+	return out
+}
+
+func tokenStatus(v minter.View) api.TokenStatus {
+	owner, name := splitID(v.ID.Account)
+	if v.ID.Job != "" {
+		owner = v.ID.Job // made for this job alone
+	}
+	t := api.TokenStatus{
+		Host: v.ID.Host.String(), Account: name, Username: v.Credential.Username,
+		Job: owner, Grants: strings.TrimSpace(v.ID.Grants), IssuedAt: v.Credential.IssuedAt.UTC(),
+		Wider: v.Credential.Wider, Origin: v.Credential.Origin, Mints: v.Mints,
+	}
+	if !v.Credential.ExpiresAt.IsZero() {
+		e := v.Credential.ExpiresAt.UTC()
+		t.ExpiresAt = &e
+	}
+	if !v.RefreshAt.IsZero() {
+		r := v.RefreshAt.UTC()
+		t.RefreshAt = &r
+	}
+	if v.Err != nil {
+		t.LastError = message(v.ID.Host, v.Err)
+	}
+	return t
+}
+
+// Metrics writes the counters as Prometheus text.
+func (c *Core) Metrics(w io.Writer, jobs int) {
+	m := c.mint.Stats()
+	row := func(kind, name, help string, v any) {
+		fmt.Fprintf(w, "# HELP regmint_%s %s\n# TYPE regmint_%s %s\nregmint_%s %v\n", name, help, name, kind, name, v)
+	}
+	row("counter", "gets_total", "gets answered", c.count.gets.Load())
+	row("counter", "gets_not_found_total", "gets answered with not found", c.count.notFound.Load())
+	row("counter", "gets_failed_total", "gets that failed", c.count.failed.Load())
+	row("counter", "gets_softened_total", "failures answered as not found by on_failure or a -soft link", c.count.softened.Load())
+	row("counter", "cache_hits_total", "gets answered from memory", m.Hits)
+	row("counter", "mints_total", "credentials minted", m.Mints)
+	row("counter", "mint_errors_total", "mints that failed", m.MintErrors)
+	row("counter", "secrets_rejected_total", "saved secrets refused by their registry", c.count.rejected.Load())
+	row("gauge", "credentials", "credentials in memory", m.Entries)
+	row("gauge", "jobs", "open jobs", jobs)
+}

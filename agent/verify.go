@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/regmint/regmint/agent/minter"
+	"github.com/regmint/regmint/providers"
+)
+
+const (
+	verifyEvery = 10 * time.Minute // of a long-lived secret in use
+	verifyLimit = 8 * time.Second
+)
+
+// verification is what is known about a long-lived secret of one source.
+type verification struct {
+	mu       sync.Mutex
+	last     time.Time
+	running  bool
+	rejected map[minter.ID]time.Time
+}
+
+// verifyLater asks the registry in the background whether it still accepts a
+// credential without expiry. A 401 makes it login_required at once; anything
+// else (5xx, no network) says nothing about the secret.
+func (c *Core) verifyLater(src *source, q asked, cred providers.Credential) {
+	v, ok := src.Source.(providers.Verifier)
+	if !ok {
+		return
+	}
+	now := c.now()
+	src.verify.mu.Lock()
+	if src.verify.running || (!src.verify.last.IsZero() && now.Sub(src.verify.last) < verifyEvery && !now.Before(src.verify.last)) {
+		src.verify.mu.Unlock()
+		return
+	}
+	src.verify.running, src.verify.last = true, now
+	src.verify.mu.Unlock()
+	go func() { // ends within verifyLimit
+		ctx, cancel := context.WithTimeout(c.background(), verifyLimit)
+		defer cancel()
+		r := providers.Request{Host: q.host}
+		err := v.Verify(ctx, r, cred)
+		src.verify.mu.Lock()
+		src.verify.running = false
+		src.verify.mu.Unlock()
+		if err != nil && providers.KindOf(err) == providers.LoginRequired {
+			c.reject(src, q)
+		}
+	}()
+}
+
+// reject drops what was cached of a refused secret and makes the next get ask
+// the registry first.
+func (c *Core) reject(src *source, q asked) {
+	key := src.key
+	at := c.now()
+	c.count.rejected.Add(1)
+	c.o.Log.Warn("the registry refuses a saved secret", "host", q.host.String(), "account", q.account.Name)
+	src.verify.mu.Lock()
+	if src.verify.rejected == nil {
+		src.verify.rejected = map[minter.ID]time.Time{}
+	}
+	src.verify.mu.Unlock()
+	c.mint.Drop(func(m minter.ID) bool {
+		if m.Host != q.host || m.Account != key.account || m.Env != key.env {
+			return false
+		}
+		src.verify.mu.Lock()
+		src.verify.rejected[m] = at
+		src.verify.mu.Unlock()
+		return true
+	})
+	c.mu.Lock()
+	c.failures[q.host] = failure{host: q.host, err: rejectedError(q.host, at), at: at}
+	c.mu.Unlock()
+}
+
+func rejectedError(h providers.Host, at time.Time) error {
+	return &providers.Error{
+		Kind: providers.LoginRequired, Host: h,
+		Err:  errors.New("rejected by the registry at " + at.Format("15:04")),
+		Hint: "run: regmint login " + h.String(),
+	}
+}
+
+// verifyNow asks the registry before a secret is handed out that it has
+// refused before; a secret that was replaced or revived clears the mark.
+func (c *Core) verifyNow(ctx context.Context, src *source, q asked, m minter.Request) error {
+	src.verify.mu.Lock()
+	at, marked := src.verify.rejected[m.ID]
+	src.verify.mu.Unlock()
+	v, ok := src.Source.(providers.Verifier)
+	if !marked || !ok {
+		return nil
+	}
+	cred, err := c.mint.Get(ctx, m)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, verifyLimit)
+	defer cancel()
+	if err := v.Verify(ctx, providers.Request{Host: q.host}, cred); err != nil && providers.KindOf(err) == providers.LoginRequired {
+		c.mint.Drop(func(id minter.ID) bool { return id == m.ID })
+		return rejectedError(q.host, at)
+	}
+	src.verify.mu.Lock()
+	delete(src.verify.rejected, m.ID)
+	src.verify.mu.Unlock()
+	return nil
+}
