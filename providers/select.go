@@ -179,7 +179,7 @@ func (s *Selector) touching(h Host) []candidate {
 // default=true. A host-only key may be answered by a path account where no
 // account owns the whole host. Errors are *Error of kind NoAccount or
 // Misconfigured (several, none default: lists the names; pick owns nothing on
-// the host: lists those that do).
+// the host and no job login does: lists those that do).
 func (s *Selector) Select(h Host, repository, pick string) (Account, error) {
 	if pick != "" {
 		return s.picked(h, repository, pick)
@@ -192,7 +192,8 @@ func (s *Selector) Select(h Host, repository, pick string) (Account, error) {
 }
 
 // picked chooses among the accounts of one name; it owns the host as soon as
-// one of its patterns speaks about it, since docker asks by host alone.
+// one of its patterns speaks about it, since docker asks by host alone. Where
+// it does not, a login made inside the job still wins for its host.
 func (s *Selector) picked(h Host, repository, pick string) (Account, error) {
 	all := s.touching(h)
 	other := func(c candidate) bool { return s.accounts[c.account].Name != pick }
@@ -202,8 +203,9 @@ func (s *Selector) picked(h Host, repository, pick string) (Account, error) {
 	if cs := slices.DeleteFunc(slices.Clone(all), other); len(cs) > 0 {
 		return s.best(h, cs)
 	}
-	if len(all) == 0 {
-		return s.best(h, nil)
+	login := func(c candidate) bool { return s.accounts[c.account].Layer == LayerJobLogin }
+	if len(all) == 0 || slices.ContainsFunc(all, login) {
+		return s.Select(h, repository, "")
 	}
 	return Account{}, &Error{Kind: Misconfigured, Host: h,
 		Err:  fmt.Errorf("account %q has no entry for this host; these have: %s", escape(pick), s.names(all)),
