@@ -1,5 +1,4 @@
-# SPDX-License-Identifier: Apache-2.0
-# Needs git, make and Go; every target does its own set-up.
+# SPDX-License-Identifier: Apache-2.0. Needs git, make and Go; every target does its own set-up.
 GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  := -s -w -X github.com/regmint/regmint/agent/api.BuildVersion=$(VERSION)
@@ -14,6 +13,7 @@ PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 win
 RACE     := $(shell command -v $$($(GO) env CC) >/dev/null 2>&1 && echo -race)
 REPORT   := $(GO) run ./test/tools/report $(REPORT_FLAGS)
 BIN      ?= bin
+NESTED   := test/clients/rig test/clients/werf test/clients/current
 PREFIX   ?= $(HOME)/.local
 T        ?= 30s
 
@@ -41,11 +41,12 @@ e2e: build clients ## unmodified clients through the built binaries
 
 lint: $(LINT) ## golangci-lint, and go vet for three systems
 	$(LINT) run ./...
+	@for m in $(NESTED); do echo "golangci-lint in $$m"; (cd $$m && $(LINT) run ./...) || exit 1; done
 	@for os in linux darwin windows; do echo "go vet ($$os)"; GOOS=$$os CGO_ENABLED=0 $(GO) vet ./... || exit 1; done
 
 vuln: $(VULN) ## known vulnerabilities that the code reaches
-	@if [ -n "$(VULNDB)" ]; then mkdir -p $(CACHE)/vulndb && tar xzf $(VULNDB) -C $(CACHE)/vulndb; fi
-	$(VULN) $(if $(VULNDB),-db file://$(CACHE)/vulndb) ./...
+	@[ -z "$(VULNDB)" ] || { rm -rf "$(CACHE)/vulndb" && mkdir -p "$(CACHE)/vulndb" && tar xzf "$(VULNDB)" -C "$(CACHE)/vulndb"; }
+	$(VULN) $(if $(VULNDB),-db "file://$(CACHE)/vulndb") ./...
 
 bench: build ## the figures of the README, side by side
 	$(GO) run ./test/bench

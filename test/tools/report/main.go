@@ -13,6 +13,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -110,7 +111,6 @@ func parse(argv []string, out io.Writer) (options, []group, error) {
 // counts too: a failure that no event tells of must not pass.
 func goTest(ctx context.Context, g group, sum *tally) error {
 	before := sum.failed
-	//nolint:gosec // the command line of a build tool is its input
 	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-json"}, g.args...)...)
 	cmd.Dir = g.dir
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
@@ -149,8 +149,8 @@ func save(o options, sum *tally) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(f, "%d %d %d\n", sum.passed, sum.failed, skipped)
-	return f.Close()
+	_, err = fmt.Fprintf(f, "%d %d %d\n", sum.passed, sum.failed, skipped)
+	return errors.Join(err, f.Close())
 }
 
 // onlySkipped narrows groups to the tests listed in file: the top-level tests
