@@ -13,7 +13,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/regmint/regmint/agent/api"
 	"github.com/regmint/regmint/agent/config"
+	"github.com/regmint/regmint/configdir"
 	"github.com/regmint/regmint/providers"
 	"github.com/regmint/regmint/providers/all"
 )
@@ -35,11 +37,15 @@ type app struct {
 	readPassword func(ctx context.Context) ([]byte, error)
 
 	env       config.Env
+	environ   func() []string
 	providers []providers.Provider
 	// executable is the absolute path of this program.
 	executable func() (string, error)
 	now        func() time.Time
+	paths      func() (api.Paths, error)
+	findJob    func() (api.JobRef, bool, error)
 
+	versionSaid bool
 	// started is set once a command has accepted its arguments: errors before
 	// that are errors of usage.
 	started bool
@@ -50,9 +56,12 @@ func newApp(s Streams) *app {
 		in: s.In, out: s.Out, err: s.Err,
 		isTerminal: isTerminal,
 		env:        config.Process(),
+		environ:    config.Environ,
 		providers:  all.List(),
 		executable: os.Executable,
 		now:        time.Now,
+		paths:      api.DefaultPaths,
+		findJob:    api.FindJob,
 	}
 	a.readPassword = a.readTerminalPassword
 	return a
@@ -101,4 +110,9 @@ func isTerminal(stream any) bool {
 func (a *app) lookup(name string) string {
 	v, _ := a.env(name)
 	return v
+}
+
+// caller is the person's side of things for configdir.
+func (a *app) caller() configdir.Caller {
+	return configdir.Caller{Lookup: a.env, Home: a.env.Home(), UID: os.Getuid()}
 }

@@ -19,7 +19,7 @@ func (a *app) rootCmd() *cobra.Command {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	root.CompletionOptions.HiddenDefaultCmd = false
-	root.AddCommand(newRunCmd(a))
+	root.AddCommand(newRunCmd(a), newVersionCmd(a))
 	a.markStart(root)
 	return root
 }

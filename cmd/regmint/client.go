@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/regmint/regmint/agent/api"
+	"github.com/regmint/regmint/providers"
+)
+
+// connect reaches the agent that answers here: the job's where we are in one
+// (nothing else is tried then), else the user's, which is started where it does
+// not run.
+func (a *app) connect(ctx context.Context) (*api.Client, error) {
+	job, inJob, err := a.findJob()
+	if inJob {
+		return a.connectJob(ctx, job, err)
+	}
+	if err != nil {
+		return nil, agentError(err)
+	}
+	return a.connectUser(ctx, true)
+}
+
+// connectMain reaches the user's agent; inside a job it refuses. start says
+// whether one may be started.
+func (a *app) connectMain(ctx context.Context, start bool) (*api.Client, error) {
+	if _, inJob, _ := a.findJob(); inJob {
+		return nil, errInsideJob()
+	}
+	return a.connectUser(ctx, start)
+}
+
+func errInsideJob() error {
+	return &providers.Error{Kind: providers.Denied, Err: errors.New("not inside a job"), Hint: "run it outside of regmint run"}
+}
+
+func (a *app) connectUser(ctx context.Context, start bool) (*api.Client, error) {
+	paths, err := a.paths()
+	if err != nil {
+		return nil, agentError(err)
+	}
+	exe, err := a.executable()
+	if err != nil {
+		return nil, agentError(err)
+	}
+	mode, err := a.env.AgentMode()
+	if err != nil {
+		return nil, misconfigured(err)
+	}
+	if start && mode == "off" {
+		return nil, agentError(fmt.Errorf("%w: REGMINT_AGENT=off", api.ErrNoAgent))
+	}
+	c, err := api.Connect(ctx, api.ConnectOptions{Paths: paths, Regmint: exe, NoStart: !start})
+	if err != nil {
+		return nil, agentError(err)
+	}
+	return c, nil
+}
+
+func (a *app) connectJob(ctx context.Context, job api.JobRef, err error) (*api.Client, error) {
+	if err == nil && !job.Closed.IsZero() {
+		err = fmt.Errorf("this job was closed at %s (%s)", job.Closed.Local().Format("15:04"), printable(job.Reason))
+	}
+	if err != nil {
+		return nil, agentError(err)
+	}
+	c, err := api.Dial(ctx, job.Socket)
+	if err != nil {
+		return nil, agentError(fmt.Errorf("the agent of this job does not answer: %w", err))
+	}
+	return c, nil
+}
+
+// agentError is what a command fails with that needs an agent.
+func agentError(err error) error {
+	e := &exitStatus{code: exitAgent, err: err}
+	if errors.Is(err, api.ErrNoAgent) {
+		e.hint = "see why with: regmint agent run"
+	}
+	return e
+}
+
+// call is one request; a broken connection is an agent that does not answer.
+func call(ctx context.Context, c *api.Client, method, path string, in, out any) error {
+	err := c.Call(ctx, method, path, in, out)
+	if _, ok := errors.AsType[*api.StatusError](err); ok || err == nil || ctx.Err() != nil {
+		return err
+	}
+	return agentError(err)
+}
+
+// order is one request whose answer is an api.Reply.
+func (a *app) order(ctx context.Context, c *api.Client, path string, in any) (api.Reply, error) {
+	var r api.Reply
+	if err := call(ctx, c, "POST", path, in, &r); err != nil {
+		return r, err
+	}
+	a.sawVersion(r.Version)
+	if r.Outcome != api.OK {
+		return r, outcomeError(r.Outcome, r.Kind, r.Message)
+	}
+	return r, nil
+}
+
+// outcomeError turns an answer that is not OK into an error for people.
+func outcomeError(outcome, kind, message string) error {
+	if outcome == api.NotFound {
+		if message == "" {
+			message = "no account for this host"
+		}
+		return &exitStatus{code: exitNoAccount, err: errors.New(message)}
+	}
+	code, ok := kindCodes[providers.Kind(kind)]
+	if !ok {
+		code = exitFailed
+	}
+	if message == "" {
+		message = "the agent gave no reason"
+	}
+	text, hint := splitHint(message)
+	return &exitStatus{code: code, err: errors.New(text), hint: hint}
+}
+
+// splitHint takes the hint off a one-line message.
+func splitHint(message string) (text, hint string) {
+	if i := strings.LastIndex(message, "; "); i > 0 && strings.HasPrefix(message[i+2:], "run: ") {
+		return message[:i], message[i+2:]
+	}
+	return message, ""
+}
+
+// sawVersion says once that the agent is of another version.
+func (a *app) sawVersion(v string) {
+	if v == "" || v == api.BuildVersion || a.versionSaid {
+		return
+	}
+	a.versionSaid = true
+	a.say("the running agent is version %s, this program is %s", v, api.BuildVersion)
+	a.hint("run: regmint agent restart")
+}

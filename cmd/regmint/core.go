@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"path/filepath"
+
+	"github.com/regmint/regmint/agent"
+	"github.com/regmint/regmint/agent/config"
+	"github.com/regmint/regmint/agent/store"
+	"github.com/regmint/regmint/providers"
+)
+
+// files are the places where one run reads and writes.
+type files struct {
+	config config.Paths
+	state  string
+}
+
+func (a *app) files() (files, error) {
+	paths, err := a.env.Paths("")
+	if err != nil {
+		return files{}, misconfigured(err)
+	}
+	state, err := a.env.StateDir()
+	if err != nil {
+		return files{}, misconfigured(err)
+	}
+	return files{config: paths, state: state}, nil
+}
+
+func misconfigured(err error) error {
+	return &providers.Error{Kind: providers.Misconfigured, Err: err}
+}
+
+// journal is where install notes what it changed.
+func (f files) journal() string { return filepath.Join(f.state, "install.json") }
+
+func (a *app) savedFile(f files) config.SavedFile {
+	return config.SavedFile{Path: f.config.Saved, StateDir: f.state, Providers: a.providers}
+}
+
+// loadConfig reads the configuration strictly.
+func (a *app) loadConfig() (*config.Config, files, error) {
+	f, err := a.files()
+	if err != nil {
+		return nil, f, err
+	}
+	cfg, err := config.Load(config.LoadOptions{Paths: f.config, Providers: a.providers})
+	return cfg, f, err
+}
+
+// resolver reads the references that the program itself has to read.
+func (a *app) resolver() config.Resolver {
+	return config.Resolver{Env: a.env, ExecEnv: config.ExecEnv(a.environ())}
+}
+
+// openStore opens the store that cfg names. interactive: a person waits and
+// can answer the keychain.
+func (a *app) openStore(cfg *config.Config, state string, interactive bool, log *slog.Logger) (store.Store, error) {
+	o := store.Options{
+		Kind: cfg.Agent.Store, StateDir: state, Env: a.environ(),
+		Key: cfg.Agent.StoreKey, Resolve: a.resolver().Resolve,
+		Interactive: interactive, Log: log,
+	}
+	if exe, err := a.executable(); err == nil {
+		o.Child = []string{exe, "agent", "keyring"}
+	}
+	return store.Open(o)
+}
+
+// coreOptions wires an agent's core; lenient loads are those of a daemon.
+func (a *app) coreOptions(f files, interactive bool, log *slog.Logger) agent.CoreOptions {
+	return agent.CoreOptions{
+		Providers: a.providers,
+		Load: func(lenient bool) (*config.Config, error) {
+			return config.Load(config.LoadOptions{Paths: f.config, Providers: a.providers, Lenient: lenient})
+		},
+		Store: func(cfg *config.Config) (store.Store, error) {
+			return a.openStore(cfg, f.state, interactive, log)
+		},
+		Config:  f.config.User,
+		Saved:   a.savedFile(f),
+		ExecEnv: config.ExecEnv(a.environ()),
+		Log:     log,
+	}
+}
+
+// local is an agent's core in this process with what it was made of.
+type local struct {
+	*agent.Core
+	files files
+	cfg   *config.Config
+	sel   *providers.Selector
+	store store.Store // nil where storeErr is set
+	err   error       // why there is no store
+}
+
+// local loads the configuration strictly and makes a core of it.
+func (a *app) local(ctx context.Context, interactive bool) (*local, error) {
+	cfg, f, err := a.loadConfig()
+	if err != nil {
+		return nil, err
+	}
+	log := a.quietLog()
+	core, err := agent.NewCore(ctx, a.coreOptions(f, interactive, log))
+	if err != nil {
+		return nil, err
+	}
+	sel, err := providers.NewSelector(cfg.Accounts)
+	if err != nil {
+		return nil, err
+	}
+	l := &local{Core: core, files: f, cfg: cfg, sel: sel}
+	l.store, l.err = a.openStore(cfg, f.state, interactive, log)
+	return l, nil
+}
+
+// quietLog is the log of commands: nothing, unless REGMINT_LOG asks for it.
+func (a *app) quietLog() *slog.Logger {
+	level, err := a.env.LogLevel()
+	if err != nil || a.lookup("REGMINT_LOG") == "" {
+		return slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	return slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
+}
