@@ -4,6 +4,7 @@ package config
 
 import (
 	"encoding"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -269,9 +270,17 @@ func (d *decoder) secretRef(v *value, dst reflect.Value, path string) {
 			"%s must be a string or a table, not %s", path, article(v.kind))
 		return
 	}
+	if err == nil && ref.Scheme == "env" && !isVariable(ref.Value) {
+		err = errors.New("env: needs the name of a variable")
+	}
 	if err != nil {
 		d.fail(v.pos, "", "%s: %s", path, clean(err.Error()))
 		return
 	}
 	dst.Set(reflect.ValueOf(ref))
+}
+
+// isVariable reports a name that a shell can set.
+func isVariable(s string) bool {
+	return isWord(s) && !strings.Contains(s, "-") && (s[0] < '0' || s[0] > '9')
 }

@@ -67,7 +67,7 @@ func (r Resolver) exec(ctx context.Context, ref providers.SecretRef) (string, er
 	case err != nil:
 		return "", &providers.Error{Kind: providers.Unavailable, Err: fmt.Errorf("%s failed: %s", clean(name), firstLine(err, stdout, stderr))}
 	}
-	return trimEnd(stdout.String()), nil
+	return trimEnd(stdout.buf.String()), nil
 }
 
 // ExecEnv filters an environment (NAME=value) down to what exec: programs get:
@@ -97,23 +97,24 @@ func execEnvName(name string) bool {
 }
 
 // capped keeps the first bytes and says when there were more.
+// It hides its buffer: an embedded one would lend io.Copy its ReadFrom.
 type capped struct {
-	bytes.Buffer
+	buf   bytes.Buffer
 	limit int
 	over  bool
 	full  func() // called once the limit is passed
 }
 
 func (c *capped) Write(p []byte) (int, error) {
-	if room := c.limit - c.Len(); len(p) > room {
-		c.Buffer.Write(p[:max(room, 0)])
+	if room := c.limit - c.buf.Len(); len(p) > room {
+		c.buf.Write(p[:max(room, 0)])
 		c.over = true
 		if c.full != nil {
 			c.full()
 		}
 		return len(p), nil
 	}
-	return c.Buffer.Write(p)
+	return c.buf.Write(p)
 }
 
 // tokenLike finds words long enough to be a secret.
@@ -128,8 +129,8 @@ func firstLine(err error, stdout, stderr *capped) string {
 	} else if se, ok := errors.AsType[*os.SyscallError](err); ok {
 		state = se.Err.Error()
 	}
-	line, _, _ := strings.Cut(strings.TrimSpace(stderr.String()), "\n")
-	if secret := trimEnd(stdout.String()); len(secret) >= 4 {
+	line, _, _ := strings.Cut(strings.TrimSpace(stderr.buf.String()), "\n")
+	if secret := trimEnd(stdout.buf.String()); len(secret) >= 4 {
 		line = strings.ReplaceAll(line, secret, "[redacted]")
 	}
 	line = clean(tokenLike.ReplaceAllString(line, "[redacted]"))

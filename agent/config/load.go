@@ -177,6 +177,7 @@ func (l *loader) finish() (*Config, error) {
 
 // judge returns what is wrong, in the order of lines, nil where all is well.
 func (l *loader) judge() error {
+	l.checkDefaults()
 	if len(l.problems) == 0 {
 		if _, err := providers.NewSelector(l.cfg.Accounts); err != nil {
 			l.problems = append(l.problems, Problem{File: l.blame(), Msg: err.Error()})

@@ -56,6 +56,31 @@ func (l *loader) nameAccounts() {
 	l.cfg.Accounts, l.origins = accounts, origins
 }
 
+// checkDefaults finds accounts of one layer that are both the default for equal
+// hosts; the selector would refuse them too, without the place.
+func (l *loader) checkDefaults() {
+	type slot struct {
+		layer providers.Layer
+		host  string
+	}
+	seen := map[slot]int{}
+	for i, a := range l.cfg.Accounts {
+		if !a.Default {
+			continue
+		}
+		for _, h := range a.Hosts {
+			key := slot{a.Layer, h.String()}
+			j, taken := seen[key]
+			if taken && j != i {
+				first, o := l.cfg.Accounts[j], l.origins[i]
+				l.problems = append(l.problems, o.doc.problem(o.pos, "keep default = true on one of them",
+					"two default accounts for %s: %q at %s and %q at %s", h, first.Name, first.Source, a.Name, a.Source))
+			}
+			seen[key] = i
+		}
+	}
+}
+
 // defaultName is the provider and the first host, fit for a file name.
 func defaultName(a providers.Account) string {
 	host := ""
