@@ -184,3 +184,13 @@ func messageOf(m map[string]any) string {
 func Clean(s string, max int, secrets ...providers.Secret) string {
 	return newRedactor(Request{Secrets: secrets}).clean(s, max)
 }
+
+// ErrorText is what a recognised error envelope in body says, "" if nothing:
+// "DENIED: no access", fit for an error, at most 200 bytes.
+func ErrorText(body []byte, secrets ...providers.Secret) string {
+	code, msg := envelope(body)
+	if code != "" && msg != "" {
+		code += ": "
+	}
+	return Clean(code+msg, 200, secrets...)
+}

@@ -3,11 +3,18 @@
 // Package registryauth speaks the registry's side of authentication: the
 // challenge of GET /v2/, the rule which realm may see a credential, the token
 // exchange, and the question whether a registry accepts a credential.
+//
+// Wire facts: the distribution specification's auth/token.md (GET form) and
+// auth/oauth.md (POST form), RFC 7235 (challenges).
 package registryauth
 
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/regmint/regmint/providers"
@@ -25,48 +32,112 @@ type Config struct {
 	Account providers.Account
 	// Realms are further hosts the provider knows as token servers of Host.
 	Realms []providers.Host
-	Now    func() time.Time
+	// Now is time.Now unless set.
+	Now func() time.Time
 }
 
-// Verify asks the registry whether it accepts c and, for grants that name a
-// repository, whether c has their access. Errors are *Error: LoginRequired
-// (401), Denied (403 or less access than asked), Misconfigured (no registry
-// v2 API, realm not trusted), Unavailable (everything that does not speak
-// about the credential).
-func Verify(ctx context.Context, cfg Config, c providers.Credential, grants []providers.Grant) error {
-	return errors.New("unwritten")
+// hubRegistry and hubRealm are Docker Hub's registry and token server.
+const (
+	hubRegistry = "registry-1.docker.io"
+	hubRealm    = "auth.docker.io"
+)
+
+// Registry is a registry that was asked how it authenticates.
+type Registry struct {
+	cfg  Config
+	base string // "https://reg.example.com", no slash
+	// Challenge is what GET /v2/ answered; the zero value for a registry that
+	// lets everybody in there.
+	Challenge Challenge
+	plain     bool       // reached by http
+	peer      netip.Addr // zero behind a proxy
 }
 
-// Scopes renders grants as docker scopes, "repository:acme/app:pull,push",
-// one for each grant that names a repository.
-func Scopes(grants []providers.Grant) []string { return nil }
-
-// Challenge is one challenge of WWW-Authenticate. Scheme and the parameter
-// names are lower case.
-type Challenge struct {
-	Scheme string
-	Params map[string]string
+// Probe asks GET /v2/ without a credential. A loopback registry that does not
+// speak TLS is asked again by http, as docker does. Errors are *Error:
+// Misconfigured where this is no registry v2 API, Unavailable where it cannot
+// be reached.
+func Probe(ctx context.Context, cfg Config) (*Registry, error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	name := cfg.Host.String()
+	if cfg.Host == providers.DockerHub {
+		name = hubRegistry
+		hub, err := providers.ParseHost(hubRealm)
+		if err != nil {
+			return nil, &providers.Error{Kind: providers.Misconfigured, Host: cfg.Host, Err: err}
+		}
+		cfg.Realms = append(cfg.Realms[:len(cfg.Realms):len(cfg.Realms)], hub)
+	}
+	if cfg.Account.PlainHTTP {
+		return probe(ctx, cfg, "http://"+name)
+	}
+	r, err := probe(ctx, cfg, "https://"+name)
+	if err != nil && cfg.Host.IsLoopback() && errors.Is(err, httpx.ErrNotTLS) {
+		return probe(ctx, cfg, "http://"+name)
+	}
+	return r, err
 }
 
-// ParseChallenges reads all values of WWW-Authenticate.
-func ParseChallenges(values []string) ([]Challenge, error) { return nil, errors.New("unwritten") }
-
-// Token is an answer of a token server.
-type Token struct {
-	Value     providers.Secret
-	Refresh   providers.Secret // zero unless the server gave one
-	IssuedAt  time.Time
-	ExpiresAt time.Time // at least 60 s, at most 12 h after IssuedAt unless the JWT says earlier
+func probe(ctx context.Context, cfg Config, base string) (*Registry, error) {
+	r := &Registry{cfg: cfg, base: base, plain: strings.HasPrefix(base, "http:")}
+	res, err := r.get(ctx, "/v2/", nil, providers.LoginRequired)
+	if res == nil {
+		return nil, err
+	}
+	r.peer = res.Remote
+	switch {
+	case res.Status == http.StatusUnauthorized:
+		r.Challenge, err = r.pick(res.Header.Values("WWW-Authenticate"))
+		return r, err
+	case err == nil && !isPage(res):
+		return r, nil
+	case err == nil || providers.KindOf(err) == providers.Misconfigured:
+		return nil, r.fail(providers.Misconfigured, fmt.Errorf("not a registry v2 API: HTTP %d at %s", res.Status, httpx.CleanURL(res.URL)))
+	case providers.KindOf(err) == providers.Denied: // nobody has logged in yet: this speaks of no credential
+		return nil, r.fail(providers.Unavailable, fmt.Errorf("HTTP 403 at %s before any login", httpx.CleanURL(res.URL)))
+	}
+	return nil, err
 }
 
-// RealmError is the cause of a Misconfigured *Error where a challenge sends
-// the credential to a host nobody trusts; login may ask the user and add the
-// host to realm_hosts.
-type RealmError struct {
-	Realm  string         // printable, without userinfo and query
-	Host   providers.Host // zero where the realm is no acceptable URL at all
-	Reason string
+// isPage reports a web page where an API should be.
+func isPage(res *httpx.Response) bool {
+	return strings.HasPrefix(res.Header.Get("Content-Type"), "text/html")
 }
 
-// Error implements error.
-func (e *RealmError) Error() string { return e.Reason }
+func (r *Registry) pick(values []string) (Challenge, error) {
+	cs, perr := ParseChallenges(values)
+	if c, ok := Usable(cs); ok {
+		return c, nil
+	}
+	text := "the registry asks for a login but names no way to do it"
+	if len(cs) > 0 {
+		text = "the registry asks for a login of a kind that is not known here: " + schemes(cs)
+	}
+	if perr != nil {
+		text += " (" + perr.Error() + ")"
+	}
+	return Challenge{}, r.fail(providers.Misconfigured, errors.New(text))
+}
+
+func schemes(cs []Challenge) string {
+	var names []string
+	for _, c := range cs {
+		names = append(names, httpx.Printable(c.Scheme, 20))
+	}
+	return httpx.Printable(strings.Join(names, ", "), 100)
+}
+
+func (r *Registry) fail(k providers.Kind, err error) *providers.Error {
+	return &providers.Error{Kind: k, Host: r.cfg.Host, Err: err}
+}
+
+// get asks the registry itself. unauthorized is the kind a 401 gets.
+func (r *Registry) get(ctx context.Context, path string, h http.Header, unauthorized providers.Kind) (*httpx.Response, error) {
+	what := "login check"
+	if h == nil {
+		what = "" // nobody logs in yet: "HOST: connection refused" says it all
+	}
+	return r.cfg.HTTP.Do(ctx, httpx.Request{Host: r.cfg.Host, What: what, URL: r.base + path, Header: h, SameOrigin: true, Unauthorized: unauthorized})
+}
