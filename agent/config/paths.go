@@ -54,9 +54,14 @@ func (e Env) Paths(flag string) (Paths, error) {
 		p.User, p.Saved, p.Required = user, savedBeside(user), true
 		return p, nil
 	}
-	dirs := e.configDirs()
+	return choose(p, e.configDirs()), nil
+}
+
+// choose takes the first directory that holds a file of ours, the preferred
+// one where none does. No directory at all leaves the system file alone.
+func choose(p Paths, dirs []string) Paths {
 	if len(dirs) == 0 {
-		return p, nil // no home: the system file alone
+		return p
 	}
 	dir := dirs[0]
 	found := slices.DeleteFunc(slices.Clone(dirs), func(d string) bool { return !configured(d) })
@@ -68,7 +73,7 @@ func (e Env) Paths(flag string) (Paths, error) {
 	}
 	p.User = filepath.Join(dir, "config.toml")
 	p.Saved = savedBeside(p.User)
-	return p, nil
+	return p
 }
 
 func savedBeside(user string) string {
