@@ -86,6 +86,7 @@ type upstream struct {
 	mints    int
 	ends     map[string]time.Duration
 	current  string
+	said     time.Time // expiry of the last answer
 	early    bool
 	deaf     chan struct{} // ignores its context until closed
 }
@@ -148,6 +149,7 @@ func (u *upstream) token() providers.Credential {
 	if u.shape != nil {
 		u.shape(&c)
 	}
+	u.said = c.ExpiresAt
 	return c
 }
 

@@ -92,7 +92,9 @@ func (m *Minter) backoff(e *entry, now instant) time.Duration {
 func (m *Minter) run(now instant) {
 	for len(m.queue) > 0 && m.queue[0].due <= now.boot {
 		e := m.queue[0]
-		if !e.has || e.held == 0 && (!e.asked || e.term.left(now) <= 0) {
+		// The boot clock alone decides here: the wall clock may be set right
+		// again, and then the credential is served to its end.
+		if !e.has || e.held == 0 && now.boot >= e.term.end {
 			m.expire(e, now)
 			continue
 		}
