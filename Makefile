@@ -14,7 +14,6 @@ RACE     := $(shell command -v $$($(GO) env CC) >/dev/null 2>&1 && echo -race)
 REPORT   := $(GO) run ./test/tools/report $(REPORT_FLAGS)
 BIN      ?= bin
 NESTED   := test/clients/rig test/clients/werf test/clients/current
-PREFIX   ?= $(HOME)/.local
 T        ?= 30s
 
 .PHONY: help build test demo e2e clients lint vuln bench fuzz script gen golden cross install clean
@@ -67,8 +66,8 @@ cross: ## both binaries for every system
 	@for p in $(PLATFORMS); do echo "$$p"; mkdir -p bin/$$p; \
 	  GOOS=$${p%/*} GOARCH=$${p#*/} $(BUILD) -o bin/$$p/ $(BINARIES) || exit 1; done
 
-install: ## both binaries into PREFIX/bin (default ~/.local)
-	./install.sh --prefix "$(PREFIX)"
+install: ## both binaries into PREFIX/bin (default ~/.local, for root /usr/local)
+	./install.sh $(if $(PREFIX),--prefix "$(PREFIX)")
 
 clean: ## remove ./bin, ./dist and ./.cache
 	rm -rf bin dist .cache
