@@ -34,6 +34,12 @@ func (e *RealmError) Error() string {
 	return "the registry sends the login to " + to + ": " + e.Reason
 }
 
+// UntrustedRealm is for callers outside of providers: the realm for a person,
+// its host, and whether a person may accept it.
+func (e *RealmError) UntrustedRealm() (realm string, host providers.Host, ask bool) {
+	return e.Realm, e.Host, e.Ask
+}
+
 // realm is a token server that may see the credential.
 type realm struct {
 	url    *url.URL
