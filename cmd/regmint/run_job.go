@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/regmint/regmint/agent/api"
+	"github.com/regmint/regmint/agent/config"
+	"github.com/regmint/regmint/configdir"
+	"github.com/regmint/regmint/providers"
+)
+
+// runJob is one job as its wrapper sees it.
+type runJob struct {
+	a      *app
+	o      runOptions
+	paths  api.Paths
+	socket string // the agent's main socket, or that of the job around this one
+	dir    *configdir.Job
+	req    api.JobRequest
+
+	mu     sync.Mutex
+	lease  *api.Lease
+	logins map[string]api.Login // stored in the job: given to the next agent
+	ended  string               // why the agent closed the job
+}
+
+// run is the whole life of a job. The code is the child's where err is nil.
+func (a *app) run(ctx context.Context, o runOptions) (int, error) {
+	caller := a.caller()
+	settings, err := a.runSettings(o, caller)
+	if err != nil {
+		return exitRunFailed, err
+	}
+	paths, err := a.paths()
+	if err != nil {
+		return exitRunFailed, err
+	}
+	if err := paths.Ensure(); err != nil {
+		return exitRunFailed, err
+	}
+	j := &runJob{a: a, o: o, paths: paths, logins: map[string]api.Login{}}
+	if j.dir, err = configdir.CreateNew(paths.JobsDir()); err != nil {
+		return exitRunFailed, err
+	}
+	defer j.remove()
+	if err := j.prepare(ctx, caller); err != nil {
+		return exitRunFailed, err
+	}
+	resp, err := j.open(ctx)
+	if err != nil {
+		return exitRunFailed, err
+	}
+	settings.Hosts = append(settings.Hosts, resp.Hosts...)
+	settings.Socket = paths.JobSocket(j.dir.ID)
+	if o.static {
+		if settings.Static, err = j.staticLogins(ctx, resp); err != nil {
+			return exitRunFailed, err
+		}
+	}
+	report, err := j.dir.Write(settings)
+	if err != nil {
+		return exitRunFailed, err
+	}
+	j.introduce(resp, report)
+	leaseCtx, stop := context.WithCancel(ctx)
+	defer stop()
+	var tasks sync.WaitGroup
+	tasks.Go(func() { j.keep(leaseCtx) })
+	if o.static {
+		tasks.Go(func() { j.renew(leaseCtx, report, settings.Static) })
+	}
+	set, unset := j.dir.Env(settings, report)
+	code, err := j.child(ctx, a.childEnv(set, append(unset, j.stripped()...)))
+	stop()
+	tasks.Wait()
+	if err == nil && code != 0 && resp.Narrowed {
+		a.hint(narrowedHint(o))
+	}
+	if why := j.endedBy(); why != "" {
+		a.say("job %s was closed: %s", short(j.dir.ID), why)
+	}
+	return code, err
+}
+
+// prepare gathers what the job's request carries from the caller.
+func (j *runJob) prepare(ctx context.Context, caller configdir.Caller) error {
+	o := j.o
+	j.req = api.JobRequest{
+		ID: j.dir.ID, Kind: "run", Targets: o.targets, Only: o.only, Accounts: o.accounts,
+		Env: api.CallerEnv(nil), PID: os.Getpid(), Version: api.BuildVersion,
+		Label: filepath.Base(o.command[0]),
+	}
+	ref, inJob, err := j.a.findJob()
+	if err != nil {
+		return agentError(err)
+	}
+	if inJob {
+		j.socket = ref.Socket
+	}
+	if !o.only {
+		if err := j.carry(caller); err != nil {
+			return err
+		}
+	}
+	if err := configdir.WriteJobFile(j.dir.Root, configdir.JobFile{
+		ID: j.dir.ID, Kind: "run", Targets: o.targets, Only: o.only, Accounts: o.accounts,
+		Label: j.req.Label, PID: os.Getpid(), DockerDir: o.dir, Opened: j.a.now(),
+	}); err != nil {
+		return err
+	}
+	return j.ownConfig(ctx)
+}
+
+// carry takes the caller's plain logins and former helper along.
+func (j *runJob) carry(caller configdir.Caller) error {
+	logins, warnings, err := configdir.CarriedLogins(caller)
+	if err != nil {
+		return err
+	}
+	for _, w := range warnings {
+		j.a.say("%s", w)
+	}
+	if v := j.a.lookup("DOCKER_AUTH_CONFIG"); v != "" {
+		more, err := configdir.ParseDockerAuthConfig(v)
+		if err != nil {
+			j.a.say("DOCKER_AUTH_CONFIG: %s; left out of the job", err)
+		}
+		logins = append(logins, more...) // later ones win: docker asks the variable first
+	}
+	for _, l := range logins {
+		j.req.Logins = append(j.req.Logins, api.Login{ServerURL: l.Host, Username: l.Username, Secret: string(l.Secret), Carried: true})
+	}
+	if helper := formerStore(caller); helper != "" {
+		j.req.Behind = append(j.req.Behind, api.Behind{Host: "*", Helper: helper})
+	}
+	return nil
+}
+
+// formerStore is the absolute path of the caller's credsStore helper, "" where
+// there is none or it is ours.
+func formerStore(caller configdir.Caller) string {
+	data, err := os.ReadFile(filepath.Join(caller.DockerConfigDir(), "config.json"))
+	var cfg struct {
+		CredsStore string `json:"credsStore"`
+	}
+	if err != nil || json.Unmarshal(data, &cfg) != nil || cfg.CredsStore == "" || cfg.CredsStore == configdir.HelperName {
+		return ""
+	}
+	if strings.ContainsAny(cfg.CredsStore, "/\\. ") {
+		return ""
+	}
+	path, err := exec.LookPath("docker-credential-" + cfg.CredsStore)
+	if err != nil || !filepath.IsAbs(path) {
+		return ""
+	}
+	return path
+}
+
+// ownConfig reads --config (or REGMINT_CONFIG, where it is not the agent's own
+// file) and resolves its references with the caller's rights.
+func (j *runJob) ownConfig(ctx context.Context) error {
+	file := j.o.config
+	if file == "" {
+		file = j.a.lookup("REGMINT_CONFIG")
+		if file == "" || j.agentReads(ctx, file) {
+			return nil
+		}
+	}
+	file, err := filepath.Abs(file)
+	if err != nil {
+		return err
+	}
+	text, err := readConfig(file)
+	if err != nil {
+		return err
+	}
+	cfg, err := config.LoadText(config.TextOptions{Name: file, Text: string(text), Providers: j.a.providers})
+	if err != nil {
+		return err
+	}
+	j.req.ConfigName, j.req.ConfigText = file, string(text)
+	j.req.Resolved = map[string]string{}
+	r := config.Resolver{Env: j.a.env, ExecEnv: config.ExecEnv(j.a.environ())}
+	for _, acc := range cfg.Accounts {
+		for _, ref := range config.SecretRefs(acc) {
+			if ref.Scheme == "keyring" {
+				continue
+			}
+			s, err := r.Resolve(ctx, ref)
+			if err != nil {
+				return fmt.Errorf("account %s: %w", acc.Name, err)
+			}
+			j.req.Resolved[config.RefKey(ref)] = s.Reveal()
+		}
+	}
+	return nil
+}
+
+// maxConfig bounds a configuration file (the agent's own limit too).
+const maxConfig = 1 << 20
+
+// readConfig reads a regular file of a sane size.
+func readConfig(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, errors.New(path + ": not a regular file")
+	case info.Size() > maxConfig:
+		return nil, errors.New(path + ": larger than 1 MiB")
+	}
+	return io.ReadAll(io.LimitReader(f, maxConfig))
+}
+
+// agentReads reports whether the agent's own configuration is file.
+func (j *runJob) agentReads(ctx context.Context, file string) bool {
+	c, err := j.a.connect(ctx)
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	var st api.Status
+	return c.Call(ctx, "GET", "/v1/status", nil, &st) == nil && st.Config == file
+}
+
+// open opens or resumes the job with the agent.
+func (j *runJob) open(ctx context.Context) (*api.JobResponse, error) {
+	socket := j.socket
+	if socket == "" {
+		c, err := j.a.connect(ctx) // starts the agent where there is none
+		if err != nil {
+			return nil, err
+		}
+		_ = c.Close()
+		socket = j.paths.MainSocket()
+	}
+	req := j.req
+	j.mu.Lock()
+	if req.Resume {
+		req.Logins = slices.Concat(req.Logins, slices.Collect(maps.Values(j.logins)))
+	}
+	j.mu.Unlock()
+	for range 2 {
+		lease, resp, err := api.OpenJob(ctx, socket, &req)
+		if err != nil {
+			return nil, err
+		}
+		switch resp.Outcome {
+		case api.OK:
+			j.mu.Lock()
+			j.lease = lease
+			j.mu.Unlock()
+			j.req.Env = req.Env
+			return resp, nil
+		case api.NeedEnv:
+			req.Env = api.CallerEnv(resp.NeedEnv)
+		default:
+			return nil, &providers.Error{Kind: providers.Kind(resp.Kind), Err: errors.New(resp.Message)}
+		}
+	}
+	return nil, errors.New("the agent keeps asking for variables; run: regmint agent restart")
+}
+
+// keep reads the lease to its end: it remembers logins for the next agent and
+// resumes the job there when this one is gone.
+func (j *runJob) keep(ctx context.Context) {
+	for {
+		j.mu.Lock()
+		lease := j.lease
+		j.mu.Unlock()
+		e, err := lease.Next(ctx)
+		switch {
+		case ctx.Err() != nil:
+			_ = lease.Close()
+			return
+		case err == nil:
+			j.event(e)
+		default:
+			_ = lease.Close()
+			if j.endedBy() != "" || !j.resume(ctx, err) {
+				return
+			}
+		}
+	}
+}
+
+func (j *runJob) event(e api.JobEvent) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	switch {
+	case e.Login != nil:
+		j.logins[e.Login.ServerURL] = *e.Login
+	case e.Erase != "":
+		delete(j.logins, e.Erase)
+	case e.Close != "":
+		j.ended = e.Close
+	}
+}
+
+func (j *runJob) endedBy() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.ended
+}
+
+// resumePauses are the waits between tries to give the job to the next agent.
+var resumePauses = []time.Duration{0, 20, 50, 100, 200, 400, 800, 1000, 2000, 4000}
+
+func (j *runJob) resume(ctx context.Context, cause error) bool {
+	j.req.Resume = true
+	var err error
+	for i := 0; ; i++ {
+		pause := resumePauses[min(i, len(resumePauses)-1)] * time.Millisecond
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(pause):
+		}
+		if _, err = j.open(ctx); err == nil {
+			return true
+		}
+		if i == len(resumePauses) {
+			j.a.say("the agent is gone (%s) and does not come back: %s", cause, err)
+		}
+	}
+}
+
+// remove ends the lease and leaves nothing behind.
+func (j *runJob) remove() {
+	j.mu.Lock()
+	if j.lease != nil {
+		_ = j.lease.Close()
+	}
+	j.mu.Unlock()
+	if err := configdir.Remove(j.dir.Root); err != nil && !errors.Is(err, os.ErrNotExist) {
+		j.a.say("job directory not removed: %s", err)
+	}
+	_ = j.dir.Close()
+}
+
+// introduce says on one line who the job is, and what of the caller's own
+// configuration goes on working.
+func (j *runJob) introduce(resp *api.JobResponse, report configdir.Report) {
+	if j.o.quiet {
+		return
+	}
+	var who []string
+	for _, id := range resp.Identities {
+		as := id.As
+		if as == "" {
+			as = id.Account
+		}
+		who = append(who, id.Host+" as "+as+" ("+id.Access+")")
+	}
+	switch n := len(who); {
+	case n == 0:
+		who = []string{"no account yet; recognised registries and docker login work inside"}
+	case n > 4:
+		who = append(who[:4], fmt.Sprintf("and %d more", n-4))
+	}
+	j.a.say("job %s: %s", short(j.dir.ID), strings.Join(who, ", "))
+	if len(report.Carried) > 0 {
+		j.a.say("your other logins go on working: %s", strings.Join(report.Carried, ", "))
+	}
+	for _, n := range report.Notes {
+		j.a.say("%s", n)
+	}
+}
+
+func short(id string) string { return id[:min(4, len(id))] }
