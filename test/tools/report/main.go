@@ -23,6 +23,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 )
 
 func main() {
@@ -114,6 +115,7 @@ func goTest(ctx context.Context, g group, sum *tally) error {
 	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-json"}, g.args...)...)
 	cmd.Dir = g.dir
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second // then it is killed
 	cmd.Stderr = sum.out
 	pipe, err := cmd.StdoutPipe()
 	if err != nil {
