@@ -42,7 +42,7 @@ func errInsideJob() error {
 func (a *app) connectUser(ctx context.Context, start bool) (*api.Client, error) {
 	paths, err := a.paths()
 	if err != nil {
-		return nil, agentError(err)
+		return nil, agentError(fmt.Errorf("%w: %w", api.ErrNoAgent, err))
 	}
 	exe, err := a.executable()
 	if err != nil {

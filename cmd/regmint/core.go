@@ -25,11 +25,11 @@ func (a *app) files() (files, error) {
 	if err != nil {
 		return files{}, misconfigured(err)
 	}
-	state, err := a.env.StateDir()
+	dirs, err := a.paths()
 	if err != nil {
 		return files{}, misconfigured(err)
 	}
-	return files{config: paths, state: state}, nil
+	return files{config: paths, state: dirs.State}, nil
 }
 
 func misconfigured(err error) error {

@@ -65,3 +65,18 @@ func isControl(r rune) bool {
 	return r < 0x20 || r >= 0x7f && r <= 0x9f || r == 0x200e || r == 0x200f ||
 		r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069
 }
+
+// count is "1 thing" or "3 things".
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// printLine writes v as one line of JSON to stdout.
+func (a *app) printLine(v any) error {
+	enc := json.NewEncoder(a.out)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}

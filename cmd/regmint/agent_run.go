@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/regmint/regmint/agent"
+)
+
+func newAgentRunCmd(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "run",
+		Short: "be the agent, in the foreground",
+		Long: `Be the agent, in the foreground. TERM and INT end it, HUP makes it read its
+configuration again, USR1 makes it forget every credential in memory.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.agentRun(c.Context()) },
+	}
+}
+
+// agentRun serves until a signal, a request or idleness ends it.
+func (a *app) agentRun(ctx context.Context) error {
+	if err := harden(); err != nil {
+		return err
+	}
+	level, err := a.env.LogLevel()
+	if err != nil {
+		return misconfigured(err)
+	}
+	paths, err := a.paths()
+	if err != nil {
+		return err
+	}
+	if err := paths.Ensure(); err != nil {
+		return err
+	}
+	f, err := a.files()
+	if err != nil {
+		return err
+	}
+	exe, err := a.executable()
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
+	ag, err := agent.New(agent.Options{
+		Core: a.coreOptions(f, false, log), Paths: paths, Executable: exe, PID: os.Getpid(), Log: log, Ready: tellReady,
+	})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := serveSignals(cancel, ag.Reload, ag.DropAll)
+	defer stop()
+	return ag.Run(ctx)
+}

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/regmint/regmint/agent/api"
+	"github.com/regmint/regmint/providers"
+)
+
+var getFormats = []string{"docker", "json", "env", "bare"}
+
+func newGetCmd(a *app) *cobra.Command {
+	var format string
+	var native bool
+	c := &cobra.Command{
+		Use:   "get TARGET",
+		Short: "print a credential: HOST[/REPOSITORY][=pull|push|delete]",
+		Long: `Print a credential for TARGET, as the docker credential helper would answer.
+Without =ACCESS it is the account's credential as it is.`,
+		Example: `  regmint get ghcr.io
+  regmint get ghcr.io/acme/app=pull --format json
+  eval "$(regmint get registry.example.com --format env)"`,
+		Args: cobra.ExactArgs(1),
+		RunE: command(func(ctx context.Context, args []string) error {
+			if !slices.Contains(getFormats, format) {
+				return usage("", "--format %s: use %s", format, strings.Join(getFormats, ", "))
+			}
+			return a.get(ctx, args[0], format, native)
+		}),
+	}
+	c.Flags().StringVar(&format, "format", "docker", "docker, json, env or bare (the secret alone)")
+	c.Flags().BoolVar(&native, "native", false, "for the registry's own API instead of the registry protocol")
+	return c
+}
+
+func (a *app) get(ctx context.Context, target, format string, native bool) error {
+	t, err := providers.ParseTarget(target)
+	if err != nil {
+		return err
+	}
+	resp, err := a.answer(ctx, a.getRequest(target, native))
+	if err != nil {
+		return err
+	}
+	a.sawVersion(resp.Version)
+	if resp.Outcome != api.OK {
+		if resp.Outcome == api.NotFound && resp.Message == "" {
+			resp.Message = t.Host.String() + ": no account for this host; run: regmint login " + t.Host.String()
+		}
+		text, hint := splitHint(resp.Message)
+		err := outcomeError(resp.Outcome, resp.Kind, text)
+		if e, ok := errors.AsType[*exitStatus](err); ok && hint != "" {
+			e.hint = hint
+		}
+		return err
+	}
+	return a.printCredential(t, format, resp)
+}
+
+// getRequest asks as the helper does, under our own name.
+func (a *app) getRequest(key string, native bool) *api.GetRequest {
+	return &api.GetRequest{
+		Key: key, Account: a.env.Account(), Env: api.CallerEnv(nil), PID: os.Getpid(), Client: "regmint",
+		Config: a.lookup("REGMINT_CONFIG"), Native: native, Version: api.BuildVersion,
+	}
+}
+
+// answer asks the agent; where none can run, outside jobs, this process answers
+// itself.
+func (a *app) answer(ctx context.Context, req *api.GetRequest) (*api.GetResponse, error) {
+	ask, done, err := a.asker(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return askWithEnv(ctx, req, ask)
+}
+
+type askFunc func(ctx context.Context, req *api.GetRequest) (*api.GetResponse, error)
+
+func (a *app) asker(ctx context.Context) (ask askFunc, done func(), err error) {
+	c, err := a.connect(ctx)
+	if err == nil {
+		ask = func(ctx context.Context, req *api.GetRequest) (*api.GetResponse, error) {
+			resp, err := c.Get(ctx, req)
+			if _, ok := errors.AsType[*api.StatusError](err); err != nil && !ok && ctx.Err() == nil {
+				err = agentError(err)
+			}
+			return resp, err
+		}
+		return ask, func() { _ = c.Close() }, nil
+	}
+	if !a.mayAnswerHere(err) {
+		return nil, nil, err
+	}
+	l, err := a.local(ctx, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	ask = func(ctx context.Context, req *api.GetRequest) (*api.GetResponse, error) {
+		return l.Get(ctx, nil, req), nil
+	}
+	return ask, func() {}, nil
+}
+
+// mayAnswerHere: outside jobs, where no agent can run and none is required.
+func (a *app) mayAnswerHere(err error) bool {
+	if _, inJob, _ := a.findJob(); inJob || !errors.Is(err, api.ErrNoAgent) {
+		return false
+	}
+	mode, err := a.env.AgentMode()
+	return err == nil && mode != "require"
+}
+
+// askWithEnv asks again with the variables the answer calls for.
+func askWithEnv(ctx context.Context, req *api.GetRequest, ask askFunc) (*api.GetResponse, error) {
+	for range 3 {
+		resp, err := ask(ctx, req)
+		if err != nil || resp.Outcome != api.NeedEnv {
+			return resp, err
+		}
+		req.Env = api.CallerEnv(resp.NeedEnv)
+	}
+	return nil, errors.New("the agent keeps asking for variables; run: regmint agent restart")
+}
+
+// getJSON is the output of get --format json.
+type getJSON struct {
+	Schema    int     `json:"schema"`
+	Host      string  `json:"host"`
+	Username  string  `json:"username"`
+	Secret    string  `json:"secret"`
+	Account   string  `json:"account,omitempty"`
+	IssuedAt  *string `json:"issued_at,omitempty"`
+	ExpiresAt *string `json:"expires_at,omitempty"`
+	Wider     bool    `json:"wider,omitempty"`
+}
+
+func (a *app) printCredential(t providers.Target, format string, r *api.GetResponse) error {
+	switch format {
+	case "json":
+		return a.printJSON(getJSON{
+			Schema: 1, Host: t.Host.String(), Username: r.Username, Secret: r.Secret, Account: r.Account,
+			IssuedAt: stamp(r.IssuedAt), ExpiresAt: stamp(r.ExpiresAt), Wider: r.Wider,
+		})
+	case "env":
+		return a.print("REGISTRY_HOST=%s\nREGISTRY_USERNAME=%s\nREGISTRY_PASSWORD=%s\n",
+			shellQuote(t.Host.String()), shellQuote(r.Username), shellQuote(r.Secret))
+	case "bare":
+		return a.print("%s\n", r.Secret)
+	}
+	return a.printLine(struct{ ServerURL, Username, Secret string }{t.Host.DockerKey(), r.Username, r.Secret})
+}
+
+// stamp is RFC 3339 UTC; nil where the time is not known.
+func stamp(unix int64) *string {
+	if unix == 0 {
+		return nil
+	}
+	s := time.Unix(unix, 0).UTC().Format(time.RFC3339)
+	return &s
+}
+
+// shellQuote makes one word of s for every POSIX shell.
+func shellQuote(s string) string {
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// lifeText is how long a credential lives, for a sentence.
+func lifeText(r *api.GetResponse, now time.Time) string {
+	if r.ExpiresAt == 0 {
+		return "no known expiry"
+	}
+	return fmt.Sprintf("valid for %s", span(time.Unix(r.ExpiresAt, 0).Sub(now)))
+}

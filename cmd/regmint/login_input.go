@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+
+	"github.com/regmint/regmint/providers"
+)
+
+// credentials are the user name and the secret to try: from the flags and
+// stdin, else from the person at the terminal.
+func (r *loginRun) credentials(ctx context.Context, host providers.Host, acc providers.Account) (string, providers.Secret, error) {
+	none := providers.Secret{}
+	asking := !r.o.stdin && r.a.interactive()
+	if !r.o.stdin && !asking {
+		return "", none, usage(`printf %s "$TOKEN" | regmint login `+host.String()+" -u USER --password-stdin",
+			"stdin is no terminal: use --password-stdin")
+	}
+	user, err := r.username(ctx, host, acc, asking)
+	if err != nil {
+		return "", none, err
+	}
+	var secret string
+	if asking {
+		secret, err = r.a.askSecret(ctx, "Password or token: ")
+	} else {
+		secret, err = readSecret(r.a.in)
+	}
+	if err != nil {
+		return "", none, err
+	}
+	if err := checkSecret(secret); err != nil {
+		return "", none, usage("", "%w", err)
+	}
+	return user, providers.NewSecret(secret), nil
+}
+
+func (r *loginRun) username(ctx context.Context, host providers.Host, acc providers.Account, asking bool) (string, error) {
+	user := r.o.user
+	if user == "" && acc.Username != "" && (!asking || acc.Layer == providers.LayerConfigured) {
+		user = acc.Username
+	}
+	if user == "" && !asking {
+		return "", usage("add -u USER", "%s: whose password is it?", host)
+	}
+	if user == "" {
+		question := "Username for " + host.String()
+		if acc.Username != "" {
+			question += " (" + acc.Username + ")"
+		}
+		line, err := r.a.ask(ctx, question+": ")
+		if err != nil {
+			return "", err
+		}
+		if user = strings.TrimSpace(line); user == "" {
+			user = acc.Username
+		}
+	}
+	if user == "" {
+		return "", usage("", "a user name is needed")
+	}
+	if len(user) > 1024 || strings.ContainsFunc(user, isControl) {
+		return "", usage("", "the user name has control characters or is longer than 1024 bytes")
+	}
+	return user, nil
+}
+
+// readSecret reads all of stdin and takes one line end off, as docker does.
+func readSecret(in io.Reader) (string, error) {
+	b, err := io.ReadAll(io.LimitReader(in, maxLine+1))
+	switch {
+	case err != nil:
+		return "", err
+	case len(b) > maxLine:
+		return "", errors.New("the secret on stdin is longer than 64 KiB")
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r"), nil
+}
+
+// checkSecret refuses what no password can be; a key file has several lines.
+func checkSecret(s string) error {
+	switch {
+	case s == "":
+		return errors.New("the password is empty")
+	case strings.ContainsRune(s, 0):
+		return errors.New("the password has a NUL byte in it")
+	case strings.ContainsAny(s, "\r\n") && !strings.HasPrefix(s, "-----BEGIN ") && !strings.HasPrefix(strings.TrimSpace(s), "{"):
+		return errors.New("the password has a line end inside")
+	}
+	return nil
+}
+
+// checkAccountName: names stand in links, variables and commands.
+func checkAccountName(s string) error {
+	if len(s) > 128 || s == "" || strings.Trim(s, ".-_") != s || strings.ContainsFunc(s, func(r rune) bool { return !isNameRune(r) }) {
+		return errors.New("use up to 128 letters, digits, dots, - and _, with a letter or digit at both ends")
+	}
+	if s == "soft" {
+		return errors.New(`"soft" is taken: docker-credential-regmint-soft means something else`)
+	}
+	return nil
+}
+
+func isNameRune(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' || r == '.'
+}
+
+// accountNameFor is the name of a saved account that got none: its host, with
+// what no name may have replaced.
+func accountNameFor(h providers.Host) string {
+	s := strings.Map(func(r rune) rune {
+		if isNameRune(r) {
+			return r
+		}
+		return '-'
+	}, h.String())
+	s = strings.Trim(s, ".-_")
+	return s[:min(len(s), 120)]
+}
+
+// describe says what protects saved logins.
+func (l *local) describe() string {
+	if l.err != nil {
+		return "unavailable: " + l.err.Error()
+	}
+	return l.store.Describe()
+}

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/regmint/regmint/agent/config"
+	"github.com/regmint/regmint/providers"
+)
+
+// verifyLimit bounds one question to a registry while a person waits.
+const verifyLimit = 30 * time.Second
+
+// trial is a login that is tried before it is kept.
+type trial struct {
+	a       *app
+	cfg     *config.Config
+	host    providers.Host
+	account providers.Account
+	secret  providers.Secret
+	asking  bool // a person is there and stdin is free for answers
+
+	source providers.Source
+	cred   providers.Credential
+	realm  providers.Host // accepted by the person, zero: none
+}
+
+// realmAsker is the cause of a refusal that a person may overrule: the registry
+// sends logins to a host that nobody vouches for.
+type realmAsker interface {
+	error
+	// UntrustedRealm is the realm for a person, its host, and whether a person
+	// may accept it.
+	UntrustedRealm() (realm string, host providers.Host, ask bool)
+}
+
+func (a *app) provider(name string) providers.Provider {
+	for _, p := range a.providers {
+		if p.Name() == name {
+			return p
+		}
+	}
+	return nil
+}
+
+// prepare opens the account with the secret that is tried.
+func (t *trial) prepare() error {
+	acc := t.account
+	acc.Password = providers.SecretRef{Scheme: "keyring", Value: "login"}
+	src, err := t.a.provider(acc.Provider).Open(acc, providers.Deps{
+		Env:     map[string]string{},
+		Network: t.cfg.Network,
+		Log:     t.a.quietLog(),
+		Now:     t.a.now,
+		Resolve: func(ctx context.Context, ref providers.SecretRef) (providers.Secret, error) {
+			if ref.String() == acc.Password.String() {
+				return t.secret, nil
+			}
+			return t.a.resolver().Resolve(ctx, ref)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	t.source = src
+	t.cred = providers.Credential{Username: acc.Username, Secret: t.secret}
+	return nil
+}
+
+// verify asks the registry. Where it sends logins elsewhere a person may accept
+// that, once.
+func (t *trial) verify(ctx context.Context) error {
+	err := t.try(ctx)
+	var asker realmAsker
+	if errors.As(err, &asker) {
+		if realm, host, ask := asker.UntrustedRealm(); ask {
+			if err := t.acceptRealm(ctx, realm, host, err); err != nil {
+				return err
+			}
+			err = t.try(ctx)
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	return refused(t.host, err)
+}
+
+func (t *trial) try(ctx context.Context) error {
+	if err := t.prepare(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, verifyLimit)
+	defer cancel()
+	req := providers.Request{Host: t.host}
+	cred, err := t.source.Mint(ctx, req)
+	if err != nil {
+		return err
+	}
+	t.cred = cred
+	if v, ok := t.source.(providers.Verifier); ok {
+		return v.Verify(ctx, req, cred)
+	}
+	return nil
+}
+
+func (t *trial) acceptRealm(ctx context.Context, realm string, host providers.Host, cause error) error {
+	if !t.asking {
+		return &exitStatus{code: exitCode(cause), err: bare(cause),
+			hint: fmt.Sprintf("if that is right, add realm_hosts = [%q] to the account, or log in on a terminal", host)}
+	}
+	t.a.say("%s sends logins to %s, which is another host", t.host, realm)
+	ok, err := t.a.confirm(ctx, "Send your password there, now and later?", false)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return &exitStatus{code: exitDenied, err: fmt.Errorf("%s: not logged in", t.host)}
+	}
+	t.realm = host
+	t.account.RealmHosts = append(t.account.RealmHosts[:len(t.account.RealmHosts):len(t.account.RealmHosts)], host.String())
+	return nil
+}
+
+// bare is an error without its hint.
+func bare(err error) error {
+	text, _ := errorText(err)
+	return errors.New(text)
+}
+
+// refused words why a login was not kept.
+func refused(host providers.Host, err error) error {
+	code := exitCode(err)
+	text, hint := errorText(err)
+	switch providers.KindOf(err) {
+	case providers.LoginRequired:
+		hint = "nothing was saved; many registries want an access token instead of the password"
+	case providers.Denied:
+		hint = "nothing was saved"
+	case providers.Unavailable:
+		hint = "nothing was saved; --no-verify saves without asking the registry"
+		if errors.Is(err, context.DeadlineExceeded) {
+			text = fmt.Sprintf("%s: no answer within %s", host, span(verifyLimit))
+		}
+	}
+	return &exitStatus{code: code, err: errors.New(text), hint: hint}
+}
+
+// until says how long the login is good for.
+func (t *trial) until(now time.Time) string {
+	end := t.cred.ExpiresAt
+	if end.IsZero() && t.account.ExpiresIn > 0 {
+		end = now.Add(time.Duration(t.account.ExpiresIn))
+	}
+	if end.IsZero() {
+		return "until it is changed or revoked at the registry"
+	}
+	return "until " + end.Local().Format("2006-01-02 15:04") + " (" + span(end.Sub(now)) + ")"
+}

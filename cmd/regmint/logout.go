@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/regmint/regmint/agent/api"
+	"github.com/regmint/regmint/providers"
+)
+
+func newLogoutCmd(a *app) *cobra.Command {
+	var all bool
+	var as string
+	c := &cobra.Command{
+		Use:   "logout HOST | --all",
+		Short: "remove a saved login",
+		Args: func(_ *cobra.Command, args []string) error {
+			if all == (len(args) == 1) || len(args) > 1 {
+				return usage("regmint logout ghcr.io", "name one registry, or --all")
+			}
+			return nil
+		},
+		RunE: command(func(ctx context.Context, args []string) error {
+			if all {
+				return a.logoutAll(ctx)
+			}
+			return a.logout(ctx, args[0], as)
+		}),
+	}
+	c.Flags().BoolVar(&all, "all", false, "remove every saved login")
+	c.Flags().StringVar(&as, "as", "", "name of the account, where you have several at one host")
+	return c
+}
+
+// logout removes the login of one host; where there is none that is no failure,
+// as with docker logout.
+func (a *app) logout(ctx context.Context, name, as string) error {
+	host, err := loginHost(name)
+	if err != nil {
+		return err
+	}
+	if job, inJob, err := a.findJob(); inJob {
+		return a.logoutInJob(ctx, job, err, host)
+	}
+	l, err := a.local(ctx, a.interactive())
+	if err != nil {
+		return err
+	}
+	acc, err := l.sel.Select(host, "", as)
+	switch {
+	case err != nil && providers.KindOf(err) == providers.NoAccount:
+		a.say("not logged in to %s", host)
+		return nil
+	case err != nil:
+		if e, ok := errors.AsType[*providers.Error](err); ok {
+			e.Hint = "say which one with --as NAME"
+		}
+		return err
+	}
+	if err := a.removeLogin(ctx, l, acc, host); err != nil {
+		return err
+	}
+	a.tellAgent(ctx, host.String())
+	return nil
+}
+
+// removeLogin removes a saved account, or the saved secret of a configured one.
+func (a *app) removeLogin(ctx context.Context, l *local, acc providers.Account, host providers.Host) error {
+	switch {
+	case acc.Layer == providers.LayerSaved:
+		if err := l.RemoveLogin(ctx, acc); err != nil {
+			return err
+		}
+		a.say("logged out of %s%s", host, nameUnless(acc.Name, accountNameFor(host)))
+		return nil
+	case acc.Password.Scheme == "keyring":
+		if l.err != nil {
+			return l.err
+		}
+		if err := l.store.Delete(ctx, acc.Password.Value); err != nil {
+			return err
+		}
+		a.say("removed the saved secret of account %s; the account itself is in %s", acc.Name, acc.Source)
+		return nil
+	}
+	return &providers.Error{
+		Kind: providers.Misconfigured, Host: host,
+		Err:  fmt.Errorf("account %s is configured in %s and has no saved login", acc.Name, acc.Source),
+		Hint: "take it out of the configuration",
+	}
+}
+
+func nameUnless(name, usual string) string {
+	if name == usual {
+		return ""
+	}
+	return " (account " + name + ")"
+}
+
+func (a *app) logoutAll(ctx context.Context) error {
+	if _, inJob, _ := a.findJob(); inJob {
+		return errInsideJob()
+	}
+	l, err := a.local(ctx, a.interactive())
+	if err != nil {
+		return err
+	}
+	n := 0
+	for _, acc := range l.cfg.Accounts {
+		if acc.Layer != providers.LayerSaved && acc.Password.Scheme != "keyring" {
+			continue
+		}
+		host, _ := exactHost(acc)
+		if err := a.removeLogin(ctx, l, acc, host); err != nil {
+			return err
+		}
+		n++
+	}
+	a.say("%s removed", count(n, "login", "logins"))
+	a.tellAgent(ctx, "")
+	return nil
+}
+
+func (a *app) logoutInJob(ctx context.Context, job api.JobRef, err error, host providers.Host) error {
+	c, err := a.connectJob(ctx, job, err)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, err := a.order(ctx, c, "/v1/erase", api.Login{ServerURL: host.DockerKey()}); err != nil {
+		return err
+	}
+	a.say("logged out of %s in this job", host)
+	return nil
+}

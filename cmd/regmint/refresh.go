@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/regmint/regmint/agent/api"
+	"github.com/regmint/regmint/providers"
+)
+
+func newRefreshCmd(a *app) *cobra.Command {
+	var all bool
+	c := &cobra.Command{
+		Use:   "refresh HOST | --all",
+		Short: "drop what is in memory for a registry and get it anew",
+		Args: func(_ *cobra.Command, args []string) error {
+			if all == (len(args) == 1) || len(args) > 1 {
+				return usage("regmint refresh ghcr.io", "name one registry, or --all")
+			}
+			return nil
+		},
+		RunE: command(func(ctx context.Context, args []string) error {
+			if all {
+				return a.refreshAll(ctx)
+			}
+			k, err := providers.ParseKey(args[0])
+			if err != nil {
+				return err
+			}
+			return a.refresh(ctx, k.Host.String(), []string{k.String()})
+		}),
+	}
+	c.Flags().BoolVar(&all, "all", false, "every registry")
+	return c
+}
+
+// refresh drops host ("" is all) and asks for every key; the first failure
+// decides the exit code, the others are tried all the same.
+func (a *app) refresh(ctx context.Context, host string, keys []string) error {
+	c, err := a.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, err := a.order(ctx, c, "/v1/refresh", api.HostRequest{Host: host}); err != nil {
+		return err
+	}
+	var first error
+	for _, key := range keys {
+		resp, err := askWithEnv(ctx, a.getRequest(key, false), c.Get)
+		if err == nil && resp.Outcome != api.OK {
+			if resp.Message == "" {
+				resp.Message = key + ": no account for this host"
+			}
+			err = outcomeError(resp.Outcome, resp.Kind, resp.Message)
+		}
+		if err == nil {
+			a.sawVersion(resp.Version)
+			a.say("%s: %s, %s", key, resp.Username, lifeText(resp, a.now()))
+			continue
+		}
+		if ctx.Err() != nil {
+			return err
+		}
+		a.report(err)
+		if first == nil {
+			first = &exitStatus{code: exitCode(err)}
+		}
+	}
+	return first
+}
+
+// refreshAll renews what the agent knows by name or holds in memory.
+func (a *app) refreshAll(ctx context.Context) error {
+	st, err := a.agentStatus(ctx)
+	if err != nil {
+		return err
+	}
+	var keys []string
+	seen := map[string]bool{}
+	add := func(host string) {
+		if h, err := providers.ParseHost(host); err == nil && !seen[h.String()] {
+			seen[h.String()] = true
+			keys = append(keys, h.String())
+		}
+	}
+	for _, acc := range st.Accounts {
+		for _, h := range acc.Hosts {
+			if p, err := providers.ParsePattern(h); err == nil {
+				if exact, ok := p.Exact(); ok {
+					add(exact.String())
+				}
+			}
+		}
+	}
+	for _, t := range st.Tokens {
+		add(t.Host)
+	}
+	if len(keys) == 0 {
+		a.say("there is nothing to refresh")
+	}
+	return a.refresh(ctx, "", keys)
+}
