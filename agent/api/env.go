@@ -2,27 +2,39 @@
 
 package api
 
-import "os"
+import (
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+)
 
-// EnvNames is the union of Env() of all providers: the variables a caller
-// sends with each get, because they may select an ambient identity. Sorted;
-// cmd/regmint compares it with the providers.
+// EnvNames is the union of Env() of all providers: the variables that may
+// select an ambient identity. Callers send them with each get, so that the
+// agent need not ask. Sorted; a test of cmd/regmint compares it with the
+// providers.
 var EnvNames = []string{}
 
-// CallerEnv lists NAME=value for every variable of EnvNames and extra that is
-// set in this process. Every name was asked about, so an unset one is listed
-// too, as NAME alone: the agent then knows that asking again is no use.
+// CallerEnv lists the variables of EnvNames and extra, each once: NAME=value
+// where it is set, NAME alone where it is not (GetRequest.Env).
 func CallerEnv(extra []string) []string {
-	out := []string{}
-	for _, names := range [][]string{EnvNames, extra} {
-		for _, n := range names {
-			if v, ok := os.LookupEnv(n); ok {
-				n += "=" + v
-			}
-			out = append(out, n)
+	out := make([]string, 0, len(EnvNames)+len(extra))
+	for _, n := range EnvNames {
+		out = append(out, envEntry(n))
+	}
+	for i, n := range extra {
+		if n != "" && !strings.ContainsAny(n, "=\x00") && !slices.Contains(EnvNames, n) && !slices.Contains(extra[:i], n) {
+			out = append(out, envEntry(n))
 		}
 	}
 	return out
+}
+
+func envEntry(name string) string {
+	if v, ok := os.LookupEnv(name); ok {
+		return name + "=" + v
+	}
+	return name
 }
 
 // SocketEnv is REGMINT_SOCKET: the socket of the job this process is in.
@@ -39,3 +51,86 @@ func ConfigEnv() string { return os.Getenv("REGMINT_CONFIG") }
 
 // DockerConfigEnv is DOCKER_CONFIG.
 func DockerConfigEnv() string { return os.Getenv("DOCKER_CONFIG") }
+
+// behindMark is set for a helper that runs behind us.
+const behindMark = "REGMINT_BEHIND"
+
+// IsBehind reports that a regmint helper runs this process as the helper
+// behind it: it must not run another one.
+func IsBehind() bool { return os.Getenv(behindMark) != "" }
+
+// BehindEnviron is the environment for a helper behind us: this process's own
+// and the mark that IsBehind sees.
+func BehindEnviron() []string { return environWith(behindMark, "1") }
+
+// DirectEnviron is the environment for `regmint direct`: this process's own,
+// with REGMINT_ACCOUNT where the helper's link names an account.
+func DirectEnviron(account string) []string {
+	if account == "" {
+		return os.Environ()
+	}
+	return environWith("REGMINT_ACCOUNT", account)
+}
+
+// environWith replaces a variable: where a name comes twice readers differ on
+// which one counts.
+func environWith(name, value string) []string {
+	env := slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, name+"=") })
+	return append(env, name+"="+value)
+}
+
+// environment looks up variables; os.LookupEnv outside tests.
+type environment func(name string) (string, bool)
+
+func processEnv(name string) (string, bool) { return os.LookupEnv(name) }
+
+func processEnviron() []string { return os.Environ() }
+
+func (e environment) get(name string) string {
+	v, _ := e(name)
+	return v
+}
+
+// sudoUID is the user who called sudo; ok is false outside sudo.
+func (e environment) sudoUID() (uid int, ok bool) {
+	n, err := strconv.ParseUint(e.get("SUDO_UID"), 10, 31)
+	return int(n), err == nil
+}
+
+// agentEnv are the variables an agent keeps when it is started in the
+// background: DESIGN §4, auto-start. REGMINT_STATE_DIR belongs to them, else
+// the agent would look for saved logins elsewhere than its caller.
+var agentEnv = []string{
+	"HOME", "USER", "LOGNAME", "PATH", "LANG", "TMPDIR",
+	"DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "WAYLAND_DISPLAY",
+	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+	"SSL_CERT_FILE", "SSL_CERT_DIR",
+	"REGMINT_CONFIG", "REGMINT_RUNTIME_DIR", "REGMINT_STATE_DIR", "REGMINT_LOG",
+	"RUNNER_TRACKING_ID", "JENKINS_NODE_COOKIE", "BUILD_ID",
+}
+
+// agentEnvOf picks what an agent keeps from environ; windows adds what its
+// programs cannot start without, whose names have no case.
+func agentEnvOf(environ []string, windows bool) []string {
+	out := []string{}
+	for _, kv := range environ {
+		name, _, ok := strings.Cut(kv, "=")
+		if !ok || name == "" {
+			continue
+		}
+		keep := slices.Contains(agentEnv, name) || strings.HasPrefix(name, "XDG_")
+		if windows {
+			upper := strings.ToUpper(name)
+			keep = keep || slices.Contains(agentEnv, upper) || slices.Contains(windowsEnv, upper)
+		}
+		if keep {
+			out = append(out, kv)
+		}
+	}
+	return out
+}
+
+var windowsEnv = []string{
+	"SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "USERPROFILE", "USERNAME", "USERDOMAIN",
+	"APPDATA", "LOCALAPPDATA", "PROGRAMDATA", "TEMP", "TMP",
+}

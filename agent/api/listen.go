@@ -3,26 +3,36 @@
 package api
 
 import (
-	"net"
+	"errors"
+	"fmt"
 )
 
-// Peer is the process at the other end of a local connection.
+// Peer is the process at the other end of a local connection, as the kernel
+// knows it.
 type Peer struct {
-	UID int
+	UID int // -1 on Windows, where the pipe's ACL lets in its owner alone
 	PID int // 0: unknown
 }
 
-// Listen makes the socket, mode 0600, in a directory that must be ours and
-// 0700. A socket left by a dead agent is replaced; a live one is an error
-// (ErrInUse).
-func Listen(socket string) (net.Listener, error) { return nil, ErrNoAgent }
+// ErrInUse means that another agent listens at the socket.
+var ErrInUse = errors.New("another agent listens there")
 
-// PeerOf asks the kernel who is at the other end of c.
-func PeerOf(c net.Conn) (Peer, error) { return Peer{}, ErrNoAgent }
+// ErrPeer means that the process at the other end may not connect.
+var ErrPeer = errors.New("peer refused")
 
-// OverflowUID is the uid the kernel shows for users outside the namespace.
-func OverflowUID() int { return 65534 }
+// AllowPeer is nil where p may use a main socket: our own uid, and root where
+// allowRoot; never the overflow uid, which stands for every user that our user
+// namespace does not know.
+func AllowPeer(p Peer, allowRoot bool) error { return allowPeer(p, allowRoot, ownUID(), OverflowUID()) }
 
-// AllowPeer is nil where p may use the main socket: our own uid, and root
-// where allowRoot; never the overflow uid.
-func AllowPeer(p Peer, allowRoot bool) error { return nil }
+func allowPeer(p Peer, allowRoot bool, own, overflow int) error {
+	switch {
+	case p.UID >= 0 && p.UID == overflow:
+		return fmt.Errorf("%w: uid %d stands for users outside this user namespace", ErrPeer, p.UID)
+	case p.UID == own, p.UID == 0 && allowRoot:
+		return nil
+	case p.UID == 0:
+		return fmt.Errorf("%w: root may not connect (allow_root = false)", ErrPeer)
+	}
+	return fmt.Errorf("%w: uid %d is not %d", ErrPeer, p.UID, own)
+}
