@@ -7,27 +7,77 @@ package oidc
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/regmint/regmint/providers"
 	"github.com/regmint/regmint/providers/internal/httpx"
 )
 
-// Ref says where an identity token comes from. In TOML: "github", "gitlab",
-// "gitlab:NAME", "kubernetes", "env:NAME", "file:/PATH", "exec:/PATH" or
-// { exec = ["/PATH", "ARG"] }.
+// The variables GitHub Actions and Forgejo Actions give a job that has the
+// permission "id-token: write".
+const (
+	GitHubURL   = "ACTIONS_ID_TOKEN_REQUEST_URL"
+	GitHubToken = "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
+)
+
+// The names behind "gitlab" and "kubernetes".
+const (
+	gitLabVariable = "GITLAB_OIDC_TOKEN"
+	kubernetesFile = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+)
+
+// Ref says where an identity token comes from. In TOML: "github", "gitlab"
+// (the variable GITLAB_OIDC_TOKEN), "gitlab:NAME", "kubernetes" (the service
+// account's token file), "env:NAME", "file:/PATH" or "exec:/PATH".
 type Ref struct {
-	Kind   string // "", "github", "gitlab", "kubernetes", "ref"
-	Secret providers.SecretRef
+	Kind string // "", "github", "gitlab", "kubernetes", "ref"
+	// Refs are what it is read from: for "github" the request URL and the
+	// request token, else the token itself.
+	Refs []providers.SecretRef
 }
 
 // ParseRef reads the string form.
-func ParseRef(s string) (Ref, error) { return Ref{}, errors.New("unwritten") }
+func ParseRef(s string) (Ref, error) {
+	kind, name, named := strings.Cut(s, ":")
+	switch {
+	case s == "github":
+		return Ref{Kind: s, Refs: []providers.SecretRef{{Scheme: "env", Value: GitHubURL}, {Scheme: "env", Value: GitHubToken}}}, nil
+	case s == "kubernetes":
+		return Ref{Kind: s, Refs: []providers.SecretRef{{Scheme: "file", Value: kubernetesFile}}}, nil
+	case s == "gitlab":
+		name = gitLabVariable
+	case kind == "gitlab" && named:
+		if name == "" {
+			return Ref{}, errors.New("gitlab: needs the name of a variable of id_tokens")
+		}
+	case !strings.Contains(s, ":"):
+		return Ref{}, errors.New("an identity token is github, gitlab, gitlab:NAME, kubernetes, env:NAME, file:/PATH or exec:/PATH")
+	default:
+		ref, err := providers.ParseSecretRef(s)
+		return Ref{Kind: "ref", Refs: []providers.SecretRef{ref}}, err
+	}
+	ref, err := providers.ParseSecretRef("env:" + name)
+	return Ref{Kind: "gitlab", Refs: []providers.SecretRef{ref}}, err
+}
 
 // IsZero reports an unset reference.
 func (r Ref) IsZero() bool { return r.Kind == "" }
 
 // String is the form ParseRef reads.
-func (r Ref) String() string { return r.Kind }
+func (r Ref) String() string {
+	switch {
+	case r.Kind == "ref" && len(r.Refs) == 1:
+		return r.Refs[0].String()
+	case r.Kind == "gitlab" && len(r.Refs) == 1 && r.Refs[0].Value != gitLabVariable:
+		return "gitlab:" + r.Refs[0].Value
+	}
+	return r.Kind
+}
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (r *Ref) UnmarshalText(b []byte) (err error) { *r, err = ParseRef(string(b)); return err }
@@ -36,23 +86,175 @@ func (r *Ref) UnmarshalText(b []byte) (err error) { *r, err = ParseRef(string(b)
 func (r Ref) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
 // EnvRefs lists the caller's variables the token is made from.
-func (r Ref) EnvRefs() []string { return nil }
+func (r Ref) EnvRefs() []string { return r.values("env") }
 
 // Watches lists the files the token is read from.
-func (r Ref) Watches() []string { return nil }
+func (r Ref) Watches() []string { return r.values("file") }
+
+func (r Ref) values(scheme string) []string {
+	var out []string
+	for _, ref := range r.Refs {
+		if ref.Scheme == scheme {
+			out = append(out, ref.Value)
+		}
+	}
+	return out
+}
 
 // Config describes one identity.
 type Config struct {
 	Ref      Ref
 	Audience string // "" = the issuer's default
 	Host     providers.Host
-	Account  providers.Account
 	Deps     providers.Deps
 	HTTP     *httpx.Client
 }
 
-// Token fetches an identity token. Errors are *Error. A token that can be read
-// as a JWT is refused where it is expired or made for another audience.
+// Token fetches an identity token. Errors are *Error. A token that reads as a
+// JWT is refused where it is expired or made for another audience: the server
+// it is meant for would say so less clearly.
 func Token(ctx context.Context, c Config) (providers.Secret, error) {
-	return providers.Secret{}, errors.New("unwritten")
+	var s providers.Secret
+	var err error
+	switch {
+	case c.Ref.Kind == "github":
+		s, err = c.github(ctx)
+	case len(c.Ref.Refs) == 1:
+		s, err = c.read(ctx, c.Ref.Refs[0])
+	default:
+		return s, c.fail(providers.Misconfigured, "", errors.New("no identity token is configured"))
+	}
+	if err != nil {
+		return providers.Secret{}, err
+	}
+	if err := c.check(s); err != nil {
+		return providers.Secret{}, err
+	}
+	return s, nil
+}
+
+func (c Config) fail(k providers.Kind, hint string, err error) *providers.Error {
+	return &providers.Error{Kind: k, Host: c.Host, Hint: hint, Err: err}
+}
+
+// hints say what a CI file lacks where a variable is missing.
+var hints = map[string]string{
+	"github": "add permissions: id-token: write to the job",
+	"gitlab": "add id_tokens: to the job",
+}
+
+// read prefers the ambient identity's own values over a lookup.
+func (c Config) read(ctx context.Context, ref providers.SecretRef) (providers.Secret, error) {
+	if v := c.Deps.Env[ref.Value]; ref.Scheme == "env" && v != "" && !httpx.HasBreak(v) {
+		return providers.NewSecret(v), nil
+	}
+	s, err := httpx.Resolve(ctx, c.Deps, c.Host, ref)
+	if e, ok := errors.AsType[*providers.Error](err); ok {
+		out := *e
+		out.Err = fmt.Errorf("identity token: %w", e.Err)
+		if h := hints[c.Ref.Kind]; h != "" && out.Kind != providers.Unavailable {
+			out.Hint = h
+		}
+		return s, &out
+	}
+	return s, err
+}
+
+// github asks the runner's token service: GET $URL&audience=A with the request
+// token as bearer answers {"value":"<JWT>"}. The request token goes to the
+// URL's own origin only.
+func (c Config) github(ctx context.Context) (providers.Secret, error) {
+	raw, err := c.read(ctx, c.Ref.Refs[0])
+	if err != nil {
+		return providers.Secret{}, err
+	}
+	bearer, err := c.read(ctx, c.Ref.Refs[1])
+	if err != nil {
+		return providers.Secret{}, err
+	}
+	u, err := requestURL(raw.Reveal())
+	if err != nil {
+		return providers.Secret{}, c.fail(providers.Misconfigured, "", err)
+	}
+	q := u.Query()
+	if c.Audience != "" {
+		q.Set("audience", c.Audience)
+	}
+	u.RawQuery = q.Encode()
+	res, err := c.HTTP.Do(ctx, httpx.Request{
+		Host: c.Host, What: "identity token", URL: u.String(), SameOrigin: true, Unauthorized: providers.LoginRequired,
+		Header:  http.Header{"Authorization": {"bearer " + bearer.Reveal()}, "Accept": {"application/json; api-version=2.0"}},
+		Secrets: []providers.Secret{bearer},
+	})
+	if e, ok := errors.AsType[*providers.Error](err); ok {
+		out := *e
+		if out.Kind == providers.LoginRequired { // no login mends this: the job's token is gone
+			out.Hint = "the job that asked may be over; " + hints["github"]
+		}
+		return providers.Secret{}, &out
+	}
+	v, err := httpx.ParseJSON(res.Body)
+	m, ok := v.(map[string]any)
+	token, isText := m["value"].(string)
+	if err == nil && (!ok || !isText || token == "" || httpx.HasBreak(token)) {
+		err = errors.New("the answer holds no token")
+	}
+	if err != nil {
+		return providers.Secret{}, c.fail(providers.Unavailable, "", fmt.Errorf("identity token at %s: %w", httpx.Printable(u.Host, 100), err))
+	}
+	return providers.NewSecret(token), nil
+}
+
+func requestURL(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" || u.User != nil {
+		return nil, errors.New("identity token: " + GitHubURL + " is no valid URL")
+	}
+	if u.Scheme == "https" {
+		return u, nil
+	}
+	if h, err := providers.ParseHost(u.Host); u.Scheme == "http" && err == nil && h.IsLoopback() {
+		return u, nil
+	}
+	return nil, errors.New("identity token: " + GitHubURL + " is no https URL")
+}
+
+// check reads a JWT's exp and aud without verifying anything.
+func (c Config) check(s providers.Secret) error {
+	claims, ok := httpx.JWTClaims(s.Reveal())
+	if !ok {
+		return nil
+	}
+	now := time.Now
+	if c.Deps.Now != nil {
+		now = c.Deps.Now
+	}
+	if exp, ok := httpx.JWTExpiry(s.Reveal()); ok && !exp.After(now()) {
+		hint := ""
+		if c.Ref.Kind == "gitlab" {
+			hint = "GitLab gives it once a job: it lives as long as the job's timeout"
+		}
+		return c.fail(providers.LoginRequired, hint, fmt.Errorf("identity token of %s expired at %s", c.Ref, exp.UTC().Format(time.RFC3339)))
+	}
+	if aud := audiences(claims["aud"]); c.Audience != "" && len(aud) > 0 && !slices.Contains(aud, c.Audience) {
+		return c.fail(providers.Misconfigured, "", fmt.Errorf("identity token of %s is made for %s, not for %s", c.Ref,
+			httpx.Printable(strings.Join(aud, ", "), 100), httpx.Printable(c.Audience, 100)))
+	}
+	return nil
+}
+
+func audiences(v any) []string {
+	switch a := v.(type) {
+	case string:
+		return []string{a}
+	case []any:
+		var out []string
+		for _, e := range a {
+			if s, ok := e.(string); ok {
+				out = append(out, s)
+			}
+		}
+		return out
+	}
+	return nil
 }

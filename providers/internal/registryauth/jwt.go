@@ -3,57 +3,15 @@
 package registryauth
 
 import (
-	"encoding/base64"
-	"encoding/json"
-	"math"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/regmint/regmint/providers/internal/httpx"
 )
 
-// claims reads the payload of what looks like a JWT. Nothing is verified:
-// callers use it to expect less of a token, never more.
-func claims(token string) (map[string]any, bool) {
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 || len(token) > 64<<10 {
-		return nil, false
-	}
-	b, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
-	if err != nil {
-		return nil, false
-	}
-	v, err := httpx.ParseJSON(b)
-	if err != nil {
-		return nil, false
-	}
-	m, ok := v.(map[string]any)
-	return m, ok
-}
-
-// jwtExpiry is the exp claim; exp in milliseconds lies far away and shortens
-// nothing.
-func jwtExpiry(token string) (time.Time, bool) {
-	m, ok := claims(token)
-	if !ok {
-		return time.Time{}, false
-	}
-	n, ok := m["exp"].(json.Number)
-	if !ok {
-		return time.Time{}, false
-	}
-	f, err := n.Float64()
-	if err != nil || f <= 0 || f > math.MaxInt32*16 {
-		return time.Time{}, false
-	}
-	return time.Unix(int64(f), 0), true
-}
-
 // granted reads the access claim for one repository (distribution's
 // auth/jwt.md); false where the token has no such claim.
 func granted(token, repository string) ([]string, bool) {
-	m, ok := claims(token)
+	m, ok := httpx.JWTClaims(token)
 	if !ok {
 		return nil, false
 	}

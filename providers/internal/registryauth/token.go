@@ -165,7 +165,7 @@ func ParseToken(b []byte, now time.Time) (Token, error) {
 	}
 	t := Token{Value: providers.NewSecret(value), Refresh: providers.NewSecret(refresh), IssuedAt: issued(m["issued_at"], now)}
 	t.ExpiresAt = t.IssuedAt.Add(life)
-	if exp, ok := jwtExpiry(value); ok && exp.Before(t.ExpiresAt) {
+	if exp, ok := httpx.JWTExpiry(value); ok && exp.Before(t.ExpiresAt) {
 		t.ExpiresAt = exp
 	}
 	return t, nil

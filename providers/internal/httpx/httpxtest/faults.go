@@ -247,3 +247,11 @@ func Leaks(s, secret string) []string {
 	}
 	return out
 }
+
+// Limit is how long a call under a fault gets.
+func Limit(f Fault) time.Duration {
+	if f.Stuck {
+		return 400 * time.Millisecond
+	}
+	return 20 * time.Second
+}
