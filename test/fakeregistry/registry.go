@@ -65,6 +65,8 @@ func (s *Server) serveRegistry(w http.ResponseWriter, r *http.Request, c *call) 
 	}
 	r = r.WithContext(context.WithValue(r.Context(), repositoryKey{}, rt.repository))
 	switch {
+	case rt.kind == "":
+		writeJSON(w, http.StatusOK, struct{}{})
 	case rt.kind == "_catalog":
 		s.catalog(w, r)
 	case rt.mount != "" && s.store.mount(rt.mount, rt.from, rt.repository):
@@ -76,7 +78,7 @@ func (s *Server) serveRegistry(w http.ResponseWriter, r *http.Request, c *call) 
 	case rt.kind == "manifests" && r.Method == http.MethodDelete:
 		s.deleteManifest(w, r, rt)
 	default:
-		if rt.kind == "tags" || rt.kind == "" {
+		if rt.kind == "tags" {
 			w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		}
 		s.inner.ServeHTTP(w, r)
