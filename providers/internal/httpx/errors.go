@@ -86,7 +86,7 @@ func (c *Client) judge(ctx context.Context, r Request, u *url.URL, res *Response
 	}
 	red := newRedactor(r)
 	code, msg := envelope(res.Body)
-	se := &StatusError{What: r.What, Status: res.Status, URL: CleanURL(res.URL), Code: red.clean(code, 64), Message: red.clean(msg, 200)}
+	se := &StatusError{What: r.What, Status: res.Status, URL: red.url(res.URL), Code: red.clean(code, 64), Message: red.clean(msg, 200)}
 	out := &providers.Error{Kind: kindOf(res.Status, r.Unauthorized), Host: r.Host, Err: se}
 	switch {
 	case out.Kind == providers.LoginRequired:

@@ -90,6 +90,15 @@ func (r redactor) clean(s string, max int) string {
 	return Printable(maskRuns(s), max)
 }
 
+// url is u without userinfo, query and fragment; of a URL whose path repeats a
+// secret only the origin.
+func (r redactor) url(u *url.URL) string {
+	if s := CleanURL(u); !r.leaks(s) && !r.leaks(u.Path) {
+		return s
+	}
+	return Printable(u.Scheme+"://"+u.Host, 160)
+}
+
 func (r redactor) leaks(s string) bool {
 	for _, f := range r.forms {
 		if len(f) <= window {
@@ -185,12 +194,23 @@ func Clean(s string, max int, secrets ...providers.Secret) string {
 	return newRedactor(Request{Secrets: secrets}).clean(s, max)
 }
 
-// ErrorText is what a recognised error envelope in body says, "" if nothing:
-// "DENIED: no access", fit for an error, at most 200 bytes.
+// ShowURL is u without userinfo, query and fragment, printable; of a URL whose
+// path repeats a secret only the origin.
+func ShowURL(u *url.URL, secrets ...providers.Secret) string {
+	return newRedactor(Request{Secrets: secrets}).url(u)
+}
+
+// ErrorText is what an answer without the expected content says of the reason,
+// "" if nothing: the message of a recognised error envelope, fit for an error,
+// at most 200 bytes. Fields that a success may fill (code, status) are left
+// alone.
 func ErrorText(body []byte, secrets ...providers.Secret) string {
-	code, msg := envelope(body)
-	if code != "" && msg != "" {
-		code += ": "
+	_, msg := envelope(body)
+	if msg == "" {
+		var v struct{ Error any }
+		if json.Unmarshal(body, &v) == nil {
+			msg, _ = v.Error.(string)
+		}
 	}
-	return Clean(code+msg, 200, secrets...)
+	return Clean(msg, 200, secrets...)
 }
