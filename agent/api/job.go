@@ -3,6 +3,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -187,4 +188,30 @@ func readSmall(path string) ([]byte, error) {
 		return nil, errors.New("it is not a small regular file")
 	}
 	return io.ReadAll(io.LimitReader(f, maxJobFile))
+}
+
+// resumeLimit is how long a job waits for its agent to come back: the wrapper
+// starts the next one and resumes the job there.
+const resumeLimit = 3 * time.Second
+
+// Dial connects to the job's agent. While the job's files are there a missing
+// agent is waited for; the error wraps ErrNoAgent where the job is over.
+func (r JobRef) Dial(ctx context.Context) (*Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, resumeLimit)
+	defer cancel()
+	for {
+		c, err := Dial(ctx, r.Socket)
+		if !errors.Is(err, ErrNoAgent) {
+			return c, err
+		}
+		if closed := r.look(r.ID); closed != nil {
+			return nil, closed
+		}
+		if _, gone := os.Stat(filepath.Join(filepath.Dir(r.Socket), jobFileName)); gone != nil {
+			return nil, fmt.Errorf("%w: the job has ended, or its directory is not mounted here", err)
+		}
+		if pause(ctx, 20*time.Millisecond) != nil {
+			return nil, fmt.Errorf("%w: the job's agent is gone; run: regmint agent start", err)
+		}
+	}
 }

@@ -14,8 +14,9 @@ import (
 const maxDepth = 32
 
 var (
-	errJSON      = errors.New("malformed JSON")
-	errDuplicate = errors.New("duplicate field")
+	errJSON = errors.New("malformed JSON")
+	// ErrDuplicate is the cause of a SyntaxError for two fields of one name.
+	ErrDuplicate = errors.New("duplicate field")
 )
 
 // SyntaxError is malformed JSON, or JSON that regmint refuses although others
@@ -79,7 +80,7 @@ func (s *scanner) object(names []string, fold bool, field func(s *scanner, name 
 		if n < 0 {
 			err = s.skip(maxDepth)
 		} else if bit := uint64(1) << n; seen&bit != 0 {
-			err = errDuplicate
+			err = ErrDuplicate
 		} else if seen |= bit; !s.null() {
 			err = field(s, names[n])
 		}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package helper
+
+import (
+	"context"
+	"errors"
+
+	"github.com/regmint/regmint/agent/api"
+)
+
+// get answers `get`: one credential for the key on stdin.
+func (c *call) get(ctx context.Context) int {
+	input, err := readInput(c.in)
+	if err != nil {
+		return c.fail("", err.Error())
+	}
+	key := trimLine(string(input))
+	if err := checkKey(key); err != nil {
+		return c.fail("", err.Error())
+	}
+	host := hostOf(key)
+	a, err := connect(ctx)
+	if err != nil {
+		return c.fail(host, errText(err))
+	}
+	if a.client == nil {
+		return c.direct(ctx, a, host, key)
+	}
+	defer a.client.Close()
+	resp, err := c.ask(ctx, a, key)
+	if err != nil {
+		return c.fail(host, errText(err))
+	}
+	if resp.Outcome == api.NotFound {
+		return c.elsewhere(ctx, a, host, key, resp.Behind)
+	}
+	return c.answer(host, key, resp)
+}
+
+// ask sends one get, and once more with what the agent found missing.
+func (c *call) ask(ctx context.Context, a agent, key string) (*api.GetResponse, error) {
+	req := &api.GetRequest{
+		Key: key, Account: c.pick(), Soft: c.soft, Env: api.CallerEnv(nil), Version: api.BuildVersion,
+	}
+	req.PID, req.Client = api.CallerInfo()
+	if !a.inJob {
+		req.Config = api.ConfigEnv()
+	}
+	resp, err := a.client.Get(ctx, req)
+	if err == nil && resp.Outcome == api.NeedEnv {
+		req.Env = api.CallerEnv(resp.NeedEnv)
+		resp, err = a.client.Get(ctx, req)
+	}
+	return resp, err
+}
+
+// answer turns the agent's last word into the protocol's.
+func (c *call) answer(host, key string, resp *api.GetResponse) int {
+	switch resp.Outcome {
+	case api.OK:
+		return c.credential(host, key, resp.Username, resp.Secret)
+	case api.NotFound:
+		return c.notFound()
+	case api.NeedEnv:
+		return c.fail(host, "the agent asks for the same variables again; run: regmint agent restart")
+	}
+	if resp.Message == "" {
+		resp.Message = "failed: " + resp.Kind
+	}
+	return c.fail(host, resp.Message)
+}
+
+// credential prints a credential for the key as it was asked.
+func (c *call) credential(host, key, username, secret string) int {
+	if err := checkSecret(username, secret); err != nil {
+		return c.fail(host, "the agent's answer is not usable: "+err.Error())
+	}
+	out := api.AppendDockerCredential(nil, api.Login{ServerURL: key, Username: username, Secret: secret})
+	return c.print(string(out))
+}
+
+// elsewhere goes on after our agent's not found: under sudo with the agent of
+// the user behind it, then with the former helper.
+func (c *call) elsewhere(ctx context.Context, a agent, host, key, behind string) int {
+	if !a.inJob {
+		if resp := c.askSudoUser(ctx, key); resp != nil && resp.Outcome != api.NotFound {
+			return c.answer(host, key, resp)
+		}
+	}
+	if !mayRun(behind) {
+		return c.notFound()
+	}
+	login, err := runGet(ctx, behind, key)
+	switch {
+	case errors.Is(err, errNotFound):
+		return c.notFound()
+	case err != nil:
+		return c.fail(host, err.Error())
+	}
+	return c.credential(host, key, login.Username, login.Secret)
+}
+
+// askSudoUser asks the running agent of the user who called sudo; nil where
+// there is none. It is never started, and no program it names is run: root
+// takes a password from a user, not a command.
+func (c *call) askSudoUser(ctx context.Context, key string) *api.GetResponse {
+	a := connectSudoUser(ctx)
+	if a.client == nil {
+		return nil
+	}
+	defer a.client.Close()
+	resp, err := c.ask(ctx, a, key)
+	if err != nil {
+		return nil
+	}
+	return resp
+}
+
+// agent is where a call's questions go. client is nil where no agent can run:
+// why says so.
+type agent struct {
+	client *api.Client
+	inJob  bool
+	why    error
+}
+
+// connect finds the agent. A process that names a job gets that job's or
+// nothing. An error is final; an agent that cannot run is none.
+func connect(ctx context.Context) (agent, error) {
+	ref, inJob, err := api.FindJob()
+	if inJob {
+		if err != nil {
+			return agent{}, err
+		}
+		client, err := ref.Dial(ctx)
+		return agent{client: client, inJob: true}, err
+	}
+	mode := api.AgentEnv()
+	switch mode {
+	case "", "auto", "require":
+	case "off":
+		return agent{why: errors.New("REGMINT_AGENT is off")}, nil
+	default:
+		return agent{}, errors.New("REGMINT_AGENT is " + mode + "; use auto, require or off")
+	}
+	paths, err := api.DefaultPaths()
+	if err != nil {
+		return agent{}, err
+	}
+	client, err := api.Connect(ctx, api.ConnectOptions{Paths: paths})
+	if errors.Is(err, api.ErrNoAgent) && mode != "require" {
+		return agent{why: err}, nil
+	}
+	return agent{client: client}, err
+}
+
+// connectSudoUser dials the agent of the user behind sudo.
+func connectSudoUser(ctx context.Context) agent {
+	paths, _, ok := api.SudoPaths()
+	if !ok {
+		return agent{}
+	}
+	client, err := api.Dial(ctx, paths.MainSocket())
+	if err != nil {
+		return agent{}
+	}
+	return agent{client: client}
+}
