@@ -4,13 +4,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -125,15 +123,16 @@ func (j *runJob) prepare(ctx context.Context, caller configdir.Caller) error {
 	return j.ownConfig(ctx)
 }
 
-// carry takes the caller's plain logins and former helper along.
+// carry takes the caller's plain logins and former helpers along.
 func (j *runJob) carry(caller configdir.Caller) error {
-	logins, warnings, err := configdir.CarriedLogins(caller)
+	carried, err := configdir.ReadCarried(caller)
 	if err != nil {
 		return err
 	}
-	for _, w := range warnings {
+	for _, w := range carried.Warnings {
 		j.a.say("%s", w)
 	}
+	logins := carried.Logins
 	if v := j.a.lookup("DOCKER_AUTH_CONFIG"); v != "" {
 		more, err := configdir.ParseDockerAuthConfig(v)
 		if err != nil {
@@ -144,30 +143,10 @@ func (j *runJob) carry(caller configdir.Caller) error {
 	for _, l := range logins {
 		j.req.Logins = append(j.req.Logins, api.Login{ServerURL: l.Host, Username: l.Username, Secret: string(l.Secret), Carried: true})
 	}
-	if helper := formerStore(caller); helper != "" {
-		j.req.Behind = append(j.req.Behind, api.Behind{Host: "*", Helper: helper})
+	for host, helper := range carried.Behind {
+		j.req.Behind = append(j.req.Behind, api.Behind{Host: host, Helper: helper})
 	}
 	return nil
-}
-
-// formerStore is the absolute path of the caller's credsStore helper, "" where
-// there is none or it is ours.
-func formerStore(caller configdir.Caller) string {
-	data, err := os.ReadFile(filepath.Join(caller.DockerConfigDir(), "config.json"))
-	var cfg struct {
-		CredsStore string `json:"credsStore"`
-	}
-	if err != nil || json.Unmarshal(data, &cfg) != nil || cfg.CredsStore == "" || cfg.CredsStore == configdir.HelperName {
-		return ""
-	}
-	if strings.ContainsAny(cfg.CredsStore, "/\\. ") {
-		return ""
-	}
-	path, err := exec.LookPath("docker-credential-" + cfg.CredsStore)
-	if err != nil || !filepath.IsAbs(path) {
-		return ""
-	}
-	return path
 }
 
 // ownConfig reads --config (or REGMINT_CONFIG, where it is not the agent's own
