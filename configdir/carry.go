@@ -102,7 +102,7 @@ func collect(c Caller, d *dockerFile, mine map[string]bool, s Settings) *carry {
 		r.helpers = append(r.helpers, p)
 	}
 	for _, e := range d.auths {
-		r.auth(d, e, mine, named, add)
+		r.auth(d, e, mine, named, s, add)
 	}
 	if d.store != "" && !ours(d.store) && s.static() {
 		r.leftOut = append(r.leftOut, fmt.Sprintf("all other hosts of %s%s", helperPrefix, d.store))
@@ -116,7 +116,7 @@ func collect(c Caller, d *dockerFile, mine map[string]bool, s Settings) *carry {
 }
 
 // auth carries one entry of docker's auths.
-func (r *carry) auth(d *dockerFile, e authEntry, mine, named map[string]bool, add func(string)) {
+func (r *carry) auth(d *dockerFile, e authEntry, mine, named map[string]bool, s Settings, add func(string)) {
 	host := hostOf(e.key)
 	if mine[host] {
 		return
@@ -130,11 +130,11 @@ func (r *carry) auth(d *dockerFile, e authEntry, mine, named map[string]bool, ad
 			add(host)
 		}
 		r.auths = append(r.auths, e)
-	case d.store != "" && !ours(d.store) && !named[host] && isHostKey(e.key):
-		// An empty entry is docker's mark for a login in its credsStore.
+	case d.store != "" && !ours(d.store) && !named[host] && !s.static():
+		// An empty entry is docker's mark for a login in its credsStore, which
+		// goes on answering behind us (Carried.Behind).
 		named[host] = true
 		add(host)
-		r.helpers = append(r.helpers, pair{e.key, d.store})
 	}
 }
 

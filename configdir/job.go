@@ -137,7 +137,10 @@ func makePrivate(dir string) error {
 // lockSweep takes the lock of the directory of all jobs.
 func lockSweep(jobsDir string, exclusive bool) (release func(), err error) {
 	path := filepath.Join(jobsDir, sweepLockName)
-	l := flock.New(path, flock.SetFlag(os.O_CREATE|os.O_RDWR|openNonBlock|openNoFollow), flock.SetPermissions(0o600))
+	l, err := newLock(path)
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), lockPatience)
 	defer cancel()
 	take := l.TryRLockContext
@@ -151,6 +154,21 @@ func lockSweep(jobsDir string, exclusive bool) (release func(), err error) {
 		return nil, plain(path, err)
 	}
 	return func() { _ = l.Close() }, nil
+}
+
+// newLock makes a lock file, 0600 whatever the umask, and does not lock it yet.
+func newLock(path string) (*flock.Flock, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	switch {
+	case err == nil:
+		err = errors.Join(f.Chmod(0o600), f.Close())
+	case errors.Is(err, fs.ErrExist):
+		err = nil
+	}
+	if err != nil {
+		return nil, plain(path, err)
+	}
+	return flock.New(path, flock.SetFlag(os.O_RDWR|openNonBlock|openNoFollow)), nil
 }
 
 // Open names an existing job directory without taking its lock.
@@ -182,7 +200,10 @@ func (j *Job) Lock() error {
 		return nil
 	}
 	path := filepath.Join(j.Root, LockName)
-	l := flock.New(path, flock.SetFlag(os.O_CREATE|os.O_RDWR|openNonBlock|openNoFollow), flock.SetPermissions(0o600))
+	l, err := newLock(path)
+	if err != nil {
+		return err
+	}
 	// A sweep or a status that looks at the lock holds it, shared, for an instant.
 	ctx, cancel := context.WithTimeout(context.Background(), lockPatience/10)
 	defer cancel()

@@ -11,8 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-
-	"github.com/gofrs/flock"
 )
 
 // journalSchema is the version of the install journal.
@@ -96,7 +94,10 @@ func (j *journal) file(path string) *journalFile {
 
 // lockJournal keeps two installs apart.
 func lockJournal(path string) (release func(), err error) {
-	l := flock.New(path+".lock", flock.SetFlag(os.O_CREATE|os.O_RDWR|openNonBlock|openNoFollow), flock.SetPermissions(0o600))
+	l, err := newLock(path + ".lock")
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), lockPatience)
 	defer cancel()
 	if _, err := l.TryLockContext(ctx, 10*lockRetry); err != nil {
