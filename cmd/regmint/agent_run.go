@@ -10,21 +10,29 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/regmint/regmint/agent"
+	"github.com/regmint/regmint/agent/api"
 )
 
 func newAgentRunCmd(a *app) *cobra.Command {
-	return &cobra.Command{
+	readyFD := -1
+	c := &cobra.Command{
 		Use:   "run",
 		Short: "be the agent, in the foreground",
 		Long: `Be the agent, in the foreground. TERM and INT end it, HUP makes it read its
 configuration again, USR1 makes it forget every credential in memory.`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return a.agentRun(c.Context()) },
+		RunE: func(c *cobra.Command, _ []string) error { return a.agentRun(c.Context(), readyFD) },
 	}
+	c.Flags().IntVar(&readyFD, "ready-fd", -1, "descriptor that gets a byte when the agent answers")
+	_ = c.Flags().MarkHidden("ready-fd")
+	return c
 }
 
 // agentRun serves until a signal, a request or idleness ends it.
-func (a *app) agentRun(ctx context.Context) error {
+func (a *app) agentRun(ctx context.Context, readyFD int) error {
+	if _, inJob, _ := a.findJob(); inJob {
+		return errInsideJob()
+	}
 	if err := harden(); err != nil {
 		return err
 	}
@@ -48,8 +56,16 @@ func (a *app) agentRun(ctx context.Context) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
+	ready := func() {
+		if readyFD < 0 {
+			return
+		}
+		if err := api.NotifyReady(readyFD); err != nil {
+			log.Warn("the starter was not told that the agent answers", "err", err.Error())
+		}
+	}
 	ag, err := agent.New(agent.Options{
-		Core: a.coreOptions(f, false, log), Paths: paths, Executable: exe, PID: os.Getpid(), Log: log, Ready: tellReady,
+		Core: a.coreOptions(f, a.storeOpener(f, false, log), log), Paths: paths, Executable: exe, PID: os.Getpid(), Log: log, Ready: ready,
 	})
 	if err != nil {
 		return err

@@ -63,15 +63,15 @@ func (a *app) connectUser(ctx context.Context, start bool) (*api.Client, error) 
 }
 
 func (a *app) connectJob(ctx context.Context, job api.JobRef, err error) (*api.Client, error) {
-	if err == nil && !job.Closed.IsZero() {
-		err = fmt.Errorf("this job was closed at %s (%s)", job.Closed.Local().Format("15:04"), printable(job.Reason))
+	var c *api.Client
+	if err == nil {
+		c, err = job.Dial(ctx)
+	}
+	if _, closed := errors.AsType[*api.JobClosedError](err); closed {
+		return nil, &exitStatus{code: exitDenied, err: err, hint: "open a new one with: regmint run -- COMMAND"}
 	}
 	if err != nil {
-		return nil, agentError(err)
-	}
-	c, err := api.Dial(ctx, job.Socket)
-	if err != nil {
-		return nil, agentError(fmt.Errorf("the agent of this job does not answer: %w", err))
+		return nil, &exitStatus{code: exitAgent, err: err}
 	}
 	return c, nil
 }
@@ -109,15 +109,15 @@ func (a *app) order(ctx context.Context, c *api.Client, path string, in any) (ap
 
 // outcomeError turns an answer that is not OK into an error for people.
 func outcomeError(outcome, kind, message string) error {
-	if outcome == api.NotFound {
-		if message == "" {
-			message = "no account for this host"
-		}
-		return &exitStatus{code: exitNoAccount, err: errors.New(message)}
-	}
 	code, ok := kindCodes[providers.Kind(kind)]
-	if !ok {
+	switch {
+	case outcome == api.NotFound:
+		code = exitNoAccount
+	case !ok:
 		code = exitFailed
+	}
+	if outcome == api.NotFound && message == "" {
+		message = "no account for this host"
 	}
 	if message == "" {
 		message = "the agent gave no reason"

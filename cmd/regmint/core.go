@@ -4,7 +4,7 @@ package main
 
 import (
 	"context"
-	"io"
+	"errors"
 	"log/slog"
 	"path/filepath"
 
@@ -58,30 +58,30 @@ func (a *app) resolver() config.Resolver {
 	return config.Resolver{Env: a.env, ExecEnv: config.ExecEnv(a.environ())}
 }
 
-// openStore opens the store that cfg names. interactive: a person waits and
-// can answer the keychain.
-func (a *app) openStore(cfg *config.Config, state string, interactive bool, log *slog.Logger) (store.Store, error) {
-	o := store.Options{
-		Kind: cfg.Agent.Store, StateDir: state, Env: a.environ(),
-		Key: cfg.Agent.StoreKey, Resolve: a.resolver().Resolve,
-		Interactive: interactive, Log: log,
+// storeOpener opens the store that a configuration names. interactive: a person
+// waits and can answer the keychain.
+func (a *app) storeOpener(f files, interactive bool, log *slog.Logger) func(*config.Config) (store.Store, error) {
+	return func(cfg *config.Config) (store.Store, error) {
+		o := store.Options{
+			Kind: cfg.Agent.Store, StateDir: f.state, Env: a.environ(),
+			Key: cfg.Agent.StoreKey, Resolve: a.resolver().Resolve,
+			Interactive: interactive, Log: log,
+		}
+		if exe, err := a.executable(); err == nil {
+			o.Child = []string{exe, "agent", "keyring"}
+		}
+		return store.Open(o)
 	}
-	if exe, err := a.executable(); err == nil {
-		o.Child = []string{exe, "agent", "keyring"}
-	}
-	return store.Open(o)
 }
 
 // coreOptions wires an agent's core; lenient loads are those of a daemon.
-func (a *app) coreOptions(f files, interactive bool, log *slog.Logger) agent.CoreOptions {
+func (a *app) coreOptions(f files, open func(*config.Config) (store.Store, error), log *slog.Logger) agent.CoreOptions {
 	return agent.CoreOptions{
 		Providers: a.providers,
 		Load: func(lenient bool) (*config.Config, error) {
 			return config.Load(config.LoadOptions{Paths: f.config, Providers: a.providers, Lenient: lenient})
 		},
-		Store: func(cfg *config.Config) (store.Store, error) {
-			return a.openStore(cfg, f.state, interactive, log)
-		},
+		Store:   open,
 		Config:  f.config.User,
 		Saved:   a.savedFile(f),
 		ExecEnv: config.ExecEnv(a.environ()),
@@ -95,7 +95,7 @@ type local struct {
 	files files
 	cfg   *config.Config
 	sel   *providers.Selector
-	store store.Store // nil where storeErr is set
+	store store.Store // nil where err is set
 	err   error       // why there is no store
 }
 
@@ -105,25 +105,39 @@ func (a *app) local(ctx context.Context, interactive bool) (*local, error) {
 	if err != nil {
 		return nil, err
 	}
-	log := a.quietLog()
-	core, err := agent.NewCore(ctx, a.coreOptions(f, interactive, log))
-	if err != nil {
-		return nil, err
-	}
 	sel, err := providers.NewSelector(cfg.Accounts)
 	if err != nil {
 		return nil, err
 	}
-	l := &local{Core: core, files: f, cfg: cfg, sel: sel}
-	l.store, l.err = a.openStore(cfg, f.state, interactive, log)
-	return l, nil
+	log := a.quietLog()
+	l := &local{files: f, cfg: cfg, sel: sel}
+	l.store, l.err = a.storeOpener(f, interactive, log)(cfg)
+	same := func(*config.Config) (store.Store, error) { return l.store, l.err }
+	l.Core, err = agent.NewCore(ctx, a.coreOptions(f, same, log))
+	return l, err
+}
+
+// unlock asks for the passphrase of saved logins where they have one.
+func (l *local) unlock(ctx context.Context, a *app, asking bool) error {
+	locker, ok := l.store.(store.Locker)
+	if !ok || l.err != nil || !locker.Locked() {
+		return l.err
+	}
+	if !asking {
+		return &providers.Error{Kind: providers.LoginRequired, Err: errors.New("saved logins are locked with a passphrase"), Hint: "log in on a terminal, or unprotect them with: regmint unlock --set-passphrase"}
+	}
+	pass, err := a.askSecret(ctx, "Passphrase of saved logins: ")
+	if err != nil {
+		return err
+	}
+	return locker.Unlock(ctx, providers.NewSecret(pass))
 }
 
 // quietLog is the log of commands: nothing, unless REGMINT_LOG asks for it.
 func (a *app) quietLog() *slog.Logger {
 	level, err := a.env.LogLevel()
 	if err != nil || a.lookup("REGMINT_LOG") == "" {
-		return slog.New(slog.NewTextHandler(io.Discard, nil))
+		return slog.New(slog.DiscardHandler)
 	}
 	return slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
 }

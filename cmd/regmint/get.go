@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/regmint/regmint/agent/api"
+	"github.com/regmint/regmint/helper"
 	"github.com/regmint/regmint/providers"
 )
 
@@ -53,16 +54,20 @@ func (a *app) get(ctx context.Context, target, format string, native bool) error
 		return err
 	}
 	a.sawVersion(resp.Version)
+	if resp.Outcome == api.NotFound && resp.Behind != "" {
+		login, err := helper.FormerGet(ctx, resp.Behind, t.Host.DockerKey())
+		if err != nil && !errors.Is(err, helper.ErrNotFound) {
+			return err
+		}
+		if err == nil {
+			resp = &api.GetResponse{Outcome: api.OK, Username: login.Username, Secret: login.Secret, Account: resp.Behind}
+		}
+	}
 	if resp.Outcome != api.OK {
 		if resp.Outcome == api.NotFound && resp.Message == "" {
 			resp.Message = t.Host.String() + ": no account for this host; run: regmint login " + t.Host.String()
 		}
-		text, hint := splitHint(resp.Message)
-		err := outcomeError(resp.Outcome, resp.Kind, text)
-		if e, ok := errors.AsType[*exitStatus](err); ok && hint != "" {
-			e.hint = hint
-		}
-		return err
+		return outcomeError(resp.Outcome, resp.Kind, resp.Message)
 	}
 	return a.printCredential(t, format, resp)
 }
@@ -159,7 +164,8 @@ func (a *app) printCredential(t providers.Target, format string, r *api.GetRespo
 	case "bare":
 		return a.print("%s\n", r.Secret)
 	}
-	return a.printLine(struct{ ServerURL, Username, Secret string }{t.Host.DockerKey(), r.Username, r.Secret})
+	login := api.Login{ServerURL: t.Host.DockerKey(), Username: r.Username, Secret: r.Secret}
+	return a.print("%s\n", strings.TrimRight(string(api.AppendDockerCredential(nil, login)), "\n"))
 }
 
 // stamp is RFC 3339 UTC; nil where the time is not known.

@@ -138,6 +138,9 @@ func (r *loginRun) host(ctx context.Context, host providers.Host) error {
 	if inJob {
 		return r.keepInJob(ctx, job, err, t)
 	}
+	if err := r.local.unlock(ctx, r.a, t.asking); err != nil {
+		return err
+	}
 	if err := r.keep(ctx, t); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/regmint/regmint/agent/api"
 	"github.com/regmint/regmint/providers"
 )
 
@@ -63,7 +64,7 @@ func (r *loginRun) username(ctx context.Context, host providers.Host, acc provid
 	if user == "" {
 		return "", usage("", "a user name is needed")
 	}
-	if len(user) > 1024 || strings.ContainsFunc(user, isControl) {
+	if len(user) > 1024 || strings.ContainsFunc(user, api.IsControl) {
 		return "", usage("", "the user name has control characters or is longer than 1024 bytes")
 	}
 	return user, nil

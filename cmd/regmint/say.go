@@ -5,7 +5,10 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"strings"
+
+	"github.com/regmint/regmint/agent/api"
 )
 
 // say prints one line for people on stderr.
@@ -39,32 +42,13 @@ func (a *app) colour() bool {
 	return a.isTerminal(a.out) && a.lookup("NO_COLOR") == "" && a.lookup("TERM") != "dumb"
 }
 
-// printable shows control characters and those that turn text around instead
-// of sending them to a terminal.
+// printable shows what would move a terminal's cursor or turn text around
+// instead of sending it there; line ends become blanks.
 func printable(s string) string {
-	if !strings.ContainsFunc(s, isControl) {
-		return s
-	}
-	var b strings.Builder
-	for _, r := range s {
-		switch {
-		case r == '\n' || r == '\t':
-			b.WriteByte(' ')
-		case !isControl(r):
-			b.WriteRune(r)
-		case r < 0x100:
-			fmt.Fprintf(&b, `\x%02x`, r)
-		default:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		}
-	}
-	return b.String()
+	return api.CleanLine(lineEnds.Replace(s), math.MaxInt)
 }
 
-func isControl(r rune) bool {
-	return r < 0x20 || r >= 0x7f && r <= 0x9f || r == 0x200e || r == 0x200f ||
-		r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069
-}
+var lineEnds = strings.NewReplacer("\r\n", " ", "\n", " ", "\t", " ")
 
 // count is "1 thing" or "3 things".
 func count(n int, one, many string) string {
@@ -72,11 +56,4 @@ func count(n int, one, many string) string {
 		return "1 " + one
 	}
 	return fmt.Sprintf("%d %s", n, many)
-}
-
-// printLine writes v as one line of JSON to stdout.
-func (a *app) printLine(v any) error {
-	enc := json.NewEncoder(a.out)
-	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
 }

@@ -17,7 +17,7 @@ import (
 const maxLine = 64 << 10
 
 // interactive reports whether a person can be asked.
-func (a *app) interactive() bool { return a.isTerminal(a.in) && a.isTerminal(a.err) }
+func (a *app) interactive() bool { return a.isTerminal(a.in) }
 
 // ask prints a question on stderr and reads a line. An interrupt ends it.
 func (a *app) ask(ctx context.Context, question string) (string, error) {

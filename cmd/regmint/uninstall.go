@@ -13,7 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/regmint/regmint/agent/api"
 	"github.com/regmint/regmint/agent/config"
 	"github.com/regmint/regmint/configdir"
 	"github.com/regmint/regmint/providers"
@@ -110,7 +109,9 @@ func (a *app) purge(ctx context.Context, f files) error {
 	if err != nil {
 		return err
 	}
-	a.stopForPurge(ctx)
+	if _, err := a.agentStop(ctx, false); err != nil {
+		a.say("the running agent was not stopped: %s", err)
+	}
 	if err := removeFile(f.config.Saved); err != nil {
 		return err
 	}
@@ -142,18 +143,6 @@ func (l *local) deleteAll(ctx context.Context) (int, error) {
 	return len(names), nil
 }
 
-// stopForPurge ends an agent that would write to the state directory again.
-func (a *app) stopForPurge(ctx context.Context) {
-	c, err := a.connectMain(ctx, false)
-	if err != nil {
-		return
-	}
-	defer c.Close()
-	if _, err := a.order(ctx, c, "/v1/agent/stop", api.HostRequest{}); err != nil {
-		a.say("the running agent was not stopped: %s", err)
-	}
-}
-
 func removeFile(path string) error {
 	err := os.Remove(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -164,7 +153,10 @@ func removeFile(path string) error {
 
 // stateNames are the entries of the state directory that are ours: a directory
 // that somebody named by REGMINT_STATE_DIR may hold other things.
-var stateNames = []string{"install.json", "agent.log", "agent.log.1", "store", "revoke", "lock", "locks", "regmint.lock"}
+var stateNames = []string{
+	"install.json", "install.json.lock", "config.lock", "agent.log", "revoke",
+	"store", "auto.lock", "keyring.json", "keyring.lock",
+}
 
 // removeState removes our entries, and the directory where nothing else is in
 // it; left names what is.
@@ -177,7 +169,7 @@ func removeState(dir string) (left []string, err error) {
 		return nil, err
 	}
 	for _, e := range entries {
-		if !slices.Contains(stateNames, e.Name()) {
+		if !slices.Contains(stateNames, e.Name()) && !strings.HasPrefix(e.Name(), "store.") {
 			left = append(left, e.Name())
 			continue
 		}
