@@ -92,11 +92,11 @@ func (p *plan) compileURL(_ providers.Account, o *Options) (err error) {
 	}
 	literal, _, _ := strings.Cut(o.URL, "{{")
 	u, perr := url.Parse(literal)
+	if literal != o.URL && (perr != nil || u.Path == "" && u.RawQuery == "") {
+		return errors.New("url: only the path and the query may be a template")
+	}
 	if perr != nil || u.Host == "" || u.User != nil || strings.Contains(literal, "#") {
 		return errors.New("url must be an absolute URL without user name and fragment")
-	}
-	if literal != o.URL && u.Path == "" && u.RawQuery == "" {
-		return errors.New("url: only the path and the query may be a template")
 	}
 	h, perr := providers.ParseHost(u.Host)
 	if perr != nil {

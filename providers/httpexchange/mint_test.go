@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package httpexchange_test
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/regmint/regmint/providers"
+	"github.com/regmint/regmint/providers/httpexchange"
+	"github.com/regmint/regmint/providers/internal/httpx/httpxtest"
+	"github.com/regmint/regmint/providers/internal/oidc"
+	"github.com/regmint/regmint/providers/internal/registryauth/registryauthtest"
+)
+
+const canary = "CNRYexchange0123456789abcdef01234"
+
+func ref(t *testing.T, s string) providers.SecretRef {
+	t.Helper()
+	r, err := providers.ParseSecretRef(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func identity(t *testing.T, s string) oidc.Ref {
+	t.Helper()
+	r, err := oidc.ParseRef(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func jwt(aud string) string {
+	p := fmt.Sprintf(`{"aud":%q,"exp":%d,"sub":"repo:acme/app:ref:refs/heads/main"}`, aud, time.Now().Add(5*time.Minute).Unix())
+	return "eyJhbGciOiJSUzI1NiJ9." + base64.RawURLEncoding.EncodeToString([]byte(p)) + "." + canary
+}
+
+// open opens an account whose references resolve to secrets.
+func open(t *testing.T, a providers.Account, secrets map[string]string) (providers.Source, *httpxtest.Log) {
+	t.Helper()
+	deps, log := httpxtest.Deps(t, secrets)
+	a.Name = "exchange"
+	s, err := httpexchange.New().Open(a, deps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, log
+}
+
+func request(t *testing.T, gs ...providers.Grant) providers.Request {
+	t.Helper()
+	return providers.Request{Host: httpxtest.Host(t, "reg.example"), Grants: gs}
+}
+
+func refuse(w http.ResponseWriter, status int, code string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = fmt.Fprintf(w, `{"error":%q,"error_description":"refused"}`, code)
+}
+
+// sts is a token service in the shapes that products use. Each refuses what
+// the product refuses.
+func sts(aud string) http.Handler {
+	mux := http.NewServeMux()
+	// RFC 8693.
+	mux.HandleFunc("POST /oauth/token", func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Header.Get("Content-Type") != "application/x-www-form-urlencoded",
+			r.PostFormValue("grant_type") != "urn:ietf:params:oauth:grant-type:token-exchange",
+			r.PostForm.Has("scope") && r.PostFormValue("scope") == "":
+			refuse(w, 400, "invalid_request")
+		case r.PostFormValue("subject_token") != jwt(aud):
+			refuse(w, 400, "invalid_grant")
+		default:
+			_ = json.NewEncoder(w).Encode(map[string]any{"access_token": "minted for " + r.PostFormValue("scope"), "token_type": "Bearer", "expires_in": 600})
+		}
+	})
+	// Robot federation of Quay: Basic of robot and JWT, only "token" in the answer.
+	mux.HandleFunc("GET /oauth2/federation/robot/token", func(w http.ResponseWriter, r *http.Request) {
+		u, p, _ := r.BasicAuth()
+		if u != "acme+ci" || p != jwt(aud) {
+			refuse(w, 401, "UNAUTHORIZED")
+			return
+		}
+		_, _ = io.WriteString(w, `{"token":"robot-token"}`)
+	})
+	// JFrog: JSON in and out, the user name in the answer.
+	mux.HandleFunc("POST /access/api/v1/oidc/token", func(w http.ResponseWriter, r *http.Request) {
+		var in map[string]string
+		if json.NewDecoder(r.Body).Decode(&in) != nil || r.Header.Get("Content-Type") != "application/json" || in["provider_name"] != "github \"main\"" || in["subject_token"] != jwt(aud) {
+			refuse(w, 400, "bad request")
+			return
+		}
+		_, _ = io.WriteString(w, `{"access_token":"jfrog-token","username":"ci-user","expires_in":"3600"}`)
+	})
+	// Vault: a header, a lease.
+	mux.HandleFunc("GET /v1/artifactory/token/{role}", func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Vault-Token") != canary {
+			w.WriteHeader(403)
+			_, _ = io.WriteString(w, `{"errors":["permission denied"]}`)
+			return
+		}
+		_, _ = fmt.Fprintf(w, `{"lease_duration":120,"data":{"users":[{"name":%q,"secret.value":"leased"}]}}`, r.PathValue("role"))
+	})
+	return mux
+}
+
+func TestMintsInTheShapesOfRealTokenServices(t *testing.T) {
+	t.Parallel()
+	ca := httpxtest.NewCA(t)
+	srv := ca.Server(t, sts("sts.example"))
+	secrets := map[string]string{"env:ID": jwt("sts.example"), "keyring:vault": canary}
+	subject := "{{.IdentityToken}}"
+	for _, tc := range []struct {
+		name           string
+		account        providers.Account
+		options        *httpexchange.Options
+		grants         []providers.Grant
+		user, password string
+		life           time.Duration
+		wider          bool
+	}{
+		{name: "RFC 8693", account: providers.Account{Username: "oauth2"}, options: &httpexchange.Options{
+			URL: srv.URL + "/oauth/token", IdentityToken: identity(t, "env:ID"), Audience: "sts.example",
+			Form:         map[string]string{"grant_type": "urn:ietf:params:oauth:grant-type:token-exchange", "subject_token": subject, "scope": "{{.Scope}}"},
+			PasswordPath: "access_token", ExpiresInPath: "expires_in"}, user: "oauth2", password: "minted for ", life: 10 * time.Minute},
+		{name: "RFC 8693, narrowed", account: providers.Account{Username: "oauth2"}, options: &httpexchange.Options{
+			URL: srv.URL + "/oauth/token", IdentityToken: identity(t, "gitlab:ID"), Audience: "sts.example",
+			Form:         map[string]string{"grant_type": "urn:ietf:params:oauth:grant-type:token-exchange", "subject_token": subject, "scope": "{{.Scope}}"},
+			PasswordPath: "access_token", ExpiresInPath: "expires_in"},
+			grants: []providers.Grant{{Repository: "a/b", Access: providers.Pull}, {Repository: "c", Access: providers.Push}},
+			user:   "oauth2", password: "minted for repository:a/b:pull repository:c:pull,push", life: 10 * time.Minute},
+		{name: "Quay", account: providers.Account{Username: "acme+ci", ExpiresIn: providers.Duration(time.Hour)}, options: &httpexchange.Options{
+			URL: srv.URL + "/oauth2/federation/robot/token", Method: "GET", IdentityToken: identity(t, "env:ID"),
+			Headers:      map[string]string{"Authorization": `Basic {{base64 .Username ":" .IdentityToken}}`},
+			PasswordPath: "token"}, grants: []providers.Grant{{Repository: "a", Access: providers.Pull}},
+			user: "acme+ci", password: "robot-token", life: time.Hour, wider: true},
+		{name: "JFrog", options: &httpexchange.Options{
+			URL: srv.URL + "/access/api/v1/oidc/token", IdentityToken: identity(t, "env:ID"),
+			JSON:         map[string]string{"provider_name": `github "main"`, "subject_token": subject},
+			UsernamePath: "username", PasswordPath: "access_token", ExpiresInPath: "expires_in"}, user: "ci-user", password: "jfrog-token", life: time.Hour},
+		{name: "JFrog, body by hand", options: &httpexchange.Options{
+			URL: srv.URL + "/access/api/v1/oidc/token", IdentityToken: identity(t, "env:ID"), ContentType: "application/json",
+			Body:         `{"provider_name": {{json "github \"main\""}}, "subject_token": {{.IdentityToken | json}}}`,
+			UsernamePath: "username", PasswordPath: "access_token", ExpiresInPath: "expires_in"}, user: "ci-user", password: "jfrog-token", life: time.Hour},
+		{name: "Vault", options: &httpexchange.Options{
+			URL: srv.URL + "/v1/artifactory/token/{{.Host | urlquery}}", Method: "GET", Secret: ref(t, "keyring:vault"), Headers: map[string]string{"X-Vault-Token": "{{.Secret}}"},
+			UsernamePath: "data.users[0].name", PasswordPath: `data.users[0]["secret.value"]`, ExpiresInPath: "lease_duration"}, user: "reg.example", password: "leased", life: 2 * time.Minute},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			tc.account.CAFile, tc.account.Options = ca.File(), tc.options
+			s, log := open(t, tc.account, secrets)
+			c, err := s.Mint(t.Context(), request(t, tc.grants...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.Username != tc.user || c.Secret.Reveal() != tc.password || c.Life() != tc.life || c.Wider != tc.wider || !strings.HasPrefix(c.Origin, "exchanged at 127.0.0.1") {
+				t.Errorf("got %+v, secret %q, life %v", c, c.Secret.Reveal(), c.Life())
+			}
+			if e, ok := s.(providers.EarlyRefresher); !ok || !e.RefreshEarly() {
+				t.Error("short credentials must be renewed early")
+			}
+			for _, leak := range []string{canary, tc.password} {
+				if len(httpxtest.Leaks(log.String(), leak)) > 0 {
+					t.Errorf("secret in the log %s", log)
+				}
+			}
+		})
+	}
+}
+
+// basicAccount is an exchange that posts a secret.
+func basicAccount(url string) (providers.Account, map[string]string) {
+	r, _ := providers.ParseSecretRef("keyring:sts")
+	return providers.Account{Username: "ci", ExpiresIn: providers.Duration(time.Hour), Options: &httpexchange.Options{
+		URL: url, Secret: r, Form: map[string]string{"secret": "{{.Secret}}"}, Headers: map[string]string{"Authorization": "Bearer {{.Secret}}"}, Retry: true, PasswordPath: "token",
+	}}, map[string]string{"keyring:sts": canary}
+}
+
+// T1, H53: every fault of the endpoint has its kind, ends with the caller's
+// deadline, and neither the secret nor the body shows.
+func TestEveryFaultOfTheEndpointHasItsKind(t *testing.T) {
+	t.Parallel()
+	ca := httpxtest.NewCA(t)
+	shape := map[string]providers.Kind{
+		"garbage JSON": providers.Unavailable, "empty body": providers.Unavailable, "HTML page": providers.Unavailable, "UTF-16": providers.Unavailable,
+		"empty object": providers.Misconfigured, "null": providers.Misconfigured, "redirect loop": providers.Unavailable,
+	}
+	for _, f := range httpxtest.Faults() {
+		t.Run(f.Name, func(t *testing.T) {
+			t.Parallel()
+			a, secrets := basicAccount("https://" + f.Start(t, ca) + "/exchange?q=" + canary)
+			a.CAFile = ca.File()
+			s, log := open(t, a, secrets)
+			ctx, cancel := context.WithTimeout(t.Context(), httpxtest.Limit(f))
+			defer cancel()
+			want := f.Kind
+			if k, ok := shape[f.Name]; ok {
+				want = k
+			}
+			_, err := s.Mint(ctx, request(t))
+			e, ok := errors.AsType[*providers.Error](err)
+			if !ok || e.Kind != want || e.Host.String() != "reg.example" || !strings.Contains(err.Error(), f.Want) {
+				t.Errorf("got %v (%s), want %s", err, providers.KindOf(err), want)
+			}
+			if l := httpxtest.Leaks(fmt.Sprint(err, log), canary); len(l) > 0 {
+				t.Errorf("secret in %v", err)
+			}
+			if f.Name == "401" && !strings.Contains(err.Error(), "run: regmint login reg.example") {
+				t.Errorf("no way out in %v", err)
+			}
+		})
+	}
+}
+
+func TestAProxyThatAsksForALoginIsNamed(t *testing.T) {
+	t.Parallel()
+	p := httpxtest.Proxy(t, 407, "", nil)
+	a, secrets := basicAccount("https://sts.example/exchange")
+	a.HTTPSProxy = p.URL
+	a.NoProxy = "none.invalid"
+	s, _ := open(t, a, secrets)
+	_, err := s.Mint(t.Context(), request(t))
+	if providers.KindOf(err) != providers.Misconfigured || !strings.Contains(err.Error(), "asks for a login (HTTP 407)") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestRefusalsSayWhatToDo(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		status int
+		body   string
+		secret string
+		id     bool
+		kind   providers.Kind
+		want   string
+	}{
+		"400 names the code":        {400, `{"error":"invalid_grant","error_description":"unknown issuer"}`, "keyring:sts", false, providers.Misconfigured, "exchange at 127.0.0.1"},
+		"401, secret of the store":  {401, `{}`, "keyring:sts", false, providers.LoginRequired, "run: regmint login reg.example"},
+		"401, secret of a variable": {401, `{}`, "env:STS", false, providers.LoginRequired, "renew the secret in env:STS"},
+		"401, identity token":       {401, `{}`, "", true, providers.LoginRequired, "check audience"},
+		"403":                       {403, `{"errors":["permission denied"]}`, "keyring:sts", false, providers.Denied, "permission denied"},
+		"200 with a reason":         {200, `{"error":"access_denied","message":"2FA required"}`, "keyring:sts", false, providers.Misconfigured, "nothing at password_path (token): 2FA required"},
+		"200 with an echo":          {200, `{"message":"bad ` + canary + `"}`, "keyring:sts", false, providers.Misconfigured, "text withheld"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := httpxtest.Plain(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(tc.status)
+				_, _ = io.WriteString(w, tc.body)
+			}))
+			a, _ := basicAccount(srv.URL + "/x")
+			o := a.Options.(*httpexchange.Options)
+			if tc.id {
+				o.Secret, o.IdentityToken = providers.SecretRef{}, identity(t, "env:ID")
+				o.Form, o.Headers = map[string]string{"t": "{{.IdentityToken}}"}, nil
+			} else {
+				o.Secret = ref(t, tc.secret)
+			}
+			s, _ := open(t, a, map[string]string{"keyring:sts": canary, "env:STS": canary, "env:ID": "opaque"})
+			_, err := s.Mint(t.Context(), request(t))
+			want := tc.want
+			if name == "400 names the code" {
+				want = "HTTP 400 at http://" + srv.Listener.Addr().String() + "/x: invalid_grant: unknown issuer"
+			}
+			if providers.KindOf(err) != tc.kind || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), canary) {
+				t.Errorf("got %v (%s)", err, providers.KindOf(err))
+			}
+		})
+	}
+}
+
+// H46: the exchange's secret stays on its origin.
+func TestRedirectOfTheExchangeIsRefused(t *testing.T) {
+	t.Parallel()
+	other := httpxtest.Plain(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Errorf("%s arrived", r.URL) }))
+	for _, code := range []int{301, 302, 303, 307, 308} {
+		srv := httpxtest.Plain(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, code) }))
+		a, secrets := basicAccount(srv.URL + "/x")
+		s, _ := open(t, a, secrets)
+		if _, err := s.Mint(t.Context(), request(t)); providers.KindOf(err) != providers.Unavailable || !strings.Contains(err.Error(), "redirect to another origin") {
+			t.Errorf("%d: %v", code, err)
+		}
+	}
+}
+
+func TestAPostIsSentAgainOnlyWhereItMayBe(t *testing.T) {
+	t.Parallel()
+	for _, retry := range []bool{false, true} {
+		calls := 0
+		srv := httpxtest.Plain(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { calls++; w.WriteHeader(502) }))
+		a, secrets := basicAccount(srv.URL + "/x")
+		a.Options.(*httpexchange.Options).Retry = retry
+		s, _ := open(t, a, secrets)
+		if _, err := s.Mint(t.Context(), request(t)); err == nil {
+			t.Error("502 passed")
+		}
+		if want := map[bool]int{false: 1, true: 3}[retry]; calls != want {
+			t.Errorf("retry %v: %d calls", retry, calls)
+		}
+	}
+}
+
+// A value can steer neither the host nor another header.
+func TestValuesCannotSteerTheRequest(t *testing.T) {
+	t.Parallel()
+	srv := httpxtest.Plain(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Errorf("%s arrived", r.URL) }))
+	a, secrets := basicAccount(srv.URL + "/x")
+	a.Username = "ci\x1b"
+	a.Options.(*httpexchange.Options).Headers = map[string]string{"X-User": "{{.Username}}"}
+	s, _ := open(t, a, secrets)
+	if _, err := s.Mint(t.Context(), request(t)); providers.KindOf(err) != providers.Misconfigured || !strings.Contains(err.Error(), "X-User holds a control character") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestMissingSecretSaysWhichAndHow(t *testing.T) {
+	t.Parallel()
+	a, _ := basicAccount("https://sts.example/x")
+	s, _ := open(t, a, nil)
+	_, err := s.Mint(t.Context(), request(t))
+	if providers.KindOf(err) != providers.LoginRequired || err.Error() != "reg.example: keyring:sts: not found; run: regmint login reg.example" {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestVerifyAsksTheRegistry(t *testing.T) {
+	t.Parallel()
+	f := &registryauthtest.Fake{Service: "s", Users: map[string]string{"ci": "minted"}}
+	reg := httpxtest.Plain(t, f)
+	a, secrets := basicAccount("https://sts.example/x")
+	s, _ := open(t, a, secrets)
+	v, ok := s.(providers.Verifier)
+	if !ok {
+		t.Fatal("no Verifier")
+	}
+	r := providers.Request{Host: httpxtest.Host(t, reg.Listener.Addr().String())}
+	for pass, kind := range map[string]providers.Kind{"minted": "", "stale": providers.LoginRequired} {
+		err := v.Verify(t.Context(), r, providers.Credential{Username: "ci", Secret: providers.NewSecret(pass)})
+		if (err == nil) != (kind == "") || err != nil && providers.KindOf(err) != kind {
+			t.Errorf("%s: %v", pass, err)
+		}
+	}
+}
+
+func TestVariablesAndFilesOfTheOptionsAreNamed(t *testing.T) {
+	t.Parallel()
+	o := &httpexchange.Options{Secret: ref(t, "env:STS_SECRET"), IdentityToken: identity(t, "github")}
+	got := map[string]bool{}
+	for _, n := range o.EnvRefs() {
+		got[n] = true
+	}
+	if want := map[string]bool{"STS_SECRET": true, oidc.GitHubURL: true, oidc.GitHubToken: true}; !maps.Equal(got, want) {
+		t.Errorf("variables %v", got)
+	}
+	s, _ := open(t, providers.Account{Username: "ci", Password: ref(t, "file:/run/secret"), ExpiresIn: 1, Options: &httpexchange.Options{
+		URL: "https://sts.example/", IdentityToken: identity(t, "kubernetes"), Headers: map[string]string{"A": "{{.Secret}}{{.IdentityToken}}"}, PasswordPath: "t"}}, nil)
+	if w := fmt.Sprint(s.(providers.Watcher).Watches()); !strings.Contains(w, "/run/secret") || !strings.Contains(w, "kubernetes.io/serviceaccount/token") {
+		t.Errorf("files %s", w)
+	}
+}
