@@ -260,13 +260,17 @@ func TestDomainDependsOnTheStandardLibraryAlone(t *testing.T) {
 }
 
 func TestTestCodeStaysOutOfTheProduct(t *testing.T) {
-	eachSystem(t, func(t *testing.T, goos string, pkgs map[string]pkg) {
+	for _, goos := range systems {
+		pkgs := list(t, goos, "-deps", "./cmd/...")
+		if _, ok := pkgs[module+"agent"]; !ok {
+			t.Fatalf("%s: the product does not link the agent: the list is not believable", goos)
+		}
 		for path := range pkgs {
-			if r := room(path); isIn(r, "test") || isIn(path, "github.com/google/go-containerregistry") || isIn(path, "github.com/rogpeppe/go-internal") || path == "testing" {
+			if path == "testing" || isIn(room(path), "test") || isIn(path, "github.com/google/go-containerregistry") || isIn(path, "github.com/rogpeppe/go-internal") {
 				t.Errorf("%s: the product links %s", goos, path)
 			}
 		}
-	})
+	}
 }
 
 // Only the composition root and the tests under test/ know every provider.

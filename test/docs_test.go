@@ -107,7 +107,7 @@ func commandsIn(text string) []string {
 		}
 		for _, line := range strings.Split(b[2], "\n") {
 			line, _, _ = strings.Cut(line, " #") // comments
-			if i := strings.Index(line, "regmint "); i >= 0 && (i == 0 || strings.ContainsAny(line[i-1:i], " /'\"")) {
+			if i := strings.Index(line, "regmint "); i >= 0 && (i == 0 || strings.ContainsAny(line[i-1:i], " /'\"")) && !strings.Contains(line, "git clone") {
 				found = append(found, line[i:])
 			}
 		}
