@@ -29,7 +29,7 @@ func ParseAccess(s string) (Access, error) {
 		case "delete":
 			a |= Delete
 		default:
-			return 0, fmt.Errorf("unknown access %q: use pull, push or delete", part)
+			return 0, fmt.Errorf("unknown access %.40q: use pull, push or delete", part)
 		}
 	}
 	return a, nil

@@ -72,30 +72,23 @@ func joinPort(name, port string) string {
 // splitPort cuts the port off and drops the default one. reason says what is
 // wrong, "" for nothing. The name keeps its brackets.
 func splitPort(s string) (name, port, reason string) {
-	name = s
-	if strings.HasPrefix(s, "[") {
-		end := strings.IndexByte(s, ']')
-		if end < 0 {
-			return "", "", "a bracket is not closed"
-		}
-		name, s = s[:end+1], s[end+1:]
-		if s == "" {
-			return name, "", ""
-		}
-		if s[0] != ':' {
-			return "", "", "text after the brackets"
-		}
-		port = s[1:]
-	} else {
-		var found bool
-		if name, port, found = strings.Cut(s, ":"); !found {
-			return name, "", ""
-		}
-		if strings.Contains(port, ":") {
-			return "", "", "an IPv6 address needs brackets"
-		}
+	end := strings.IndexByte(s, ']') + 1
+	if strings.HasPrefix(s, "[") && end == 0 {
+		return "", "", "a bracket is not closed"
 	}
-	if !validPort(port) {
+	if !strings.HasPrefix(s, "[") {
+		end = strings.IndexByte(s+":", ':')
+	}
+	name, port = s[:end], s[end:]
+	switch {
+	case port == "":
+		return name, "", ""
+	case port[0] != ':':
+		return "", "", "text after the brackets"
+	case strings.Contains(port[1:], ":"):
+		return "", "", "an IPv6 address needs brackets"
+	}
+	if port = port[1:]; !validPort(port) {
 		return "", "", "a port is a number from 1 to 65535"
 	}
 	if port == "443" {

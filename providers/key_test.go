@@ -41,6 +41,7 @@ func TestKeyOfEveryClientForm(t *testing.T) {
 		{"https://index.docker.io/", "docker.io", "", ""},
 		{"http://index.docker.io/v1/", "docker.io", "", ""},
 		{"index.docker.io/v1/", "docker.io", "", ""},
+		{"index.docker.io/v1", "docker.io", "", ""},
 		{"https://docker.io/v2/", "docker.io", "", ""},
 		{"index.docker.io/library/alpine", "docker.io", "library/alpine", ""},
 		{"docker.io/acme", "docker.io", "acme", ""},

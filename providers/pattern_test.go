@@ -193,8 +193,14 @@ func TestPatternIsRefused(t *testing.T) {
 
 func FuzzPattern(f *testing.F) {
 	for _, s := range [][2]string{
-		{"*.azurecr.io", "a.azurecr.io"}, {"*.dkr.ecr.*.amazonaws.com", "1.dkr.ecr.x.amazonaws.com.evil"}, {"ghcr.io/acme", "ghcr.io/acme-evil/x"},
-		{"*.io:5000/a", "x.io:5000/a/b"}, {"[::1]", "[::1]"}, {"*.a.b", "[::1]"}, {"*.*.b", "1.2.b"}, {"docker.io", "index.docker.io/v1/"},
+		{"*.azurecr.io", "a.azurecr.io"},
+		{"*.dkr.ecr.*.amazonaws.com", "1.dkr.ecr.x.amazonaws.com.evil"},
+		{"ghcr.io/acme", "ghcr.io/acme-evil/x"},
+		{"*.io:5000/a", "x.io:5000/a/b"},
+		{"[::1]", "[::1]"},
+		{"*.a.b", "[::1]"},
+		{"*.*.b", "1.2.b"},
+		{"docker.io", "index.docker.io/v1/"},
 	} {
 		f.Add(s[0], s[1])
 	}

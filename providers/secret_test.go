@@ -29,7 +29,7 @@ func leaks(text string) bool {
 	text = strings.ToLower(strings.ReplaceAll(text, " ", ""))
 	for _, form := range []string{
 		canary, hex.EncodeToString([]byte(canary)), base64.StdEncoding.EncodeToString([]byte(canary)), base64.RawURLEncoding.EncodeToString([]byte(canary)),
-		canary[:16], strings.Trim(strings.ReplaceAll(fmt.Sprint([]byte(canary)), " ", ""), "[]"),
+		canary[:16], strings.Trim(strings.ReplaceAll(bytesOf(canary), " ", ""), "[]"),
 	} {
 		if strings.Contains(text, strings.ToLower(form)) {
 			return true
@@ -38,17 +38,22 @@ func leaks(text string) bool {
 	return false
 }
 
-type shown struct{ S Secret }
-type hidden struct{ s Secret }
-type deep struct {
-	Name string
-	in   struct {
-		list []hidden
-		ptr  *hidden
-		any  any
-		kv   map[string]Secret
+// bytesOf is how %d shows a string.
+func bytesOf(s string) string { return fmt.Sprintf("%d", []byte(s)) }
+
+type (
+	shown  struct{ S Secret }
+	hidden struct{ s Secret }
+	deep   struct {
+		Name string
+		in   struct {
+			list []hidden
+			ptr  *hidden
+			any  any
+			kv   map[string]Secret
+		}
 	}
-}
+)
 
 type secretError struct{ s Secret }
 

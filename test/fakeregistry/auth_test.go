@@ -44,28 +44,31 @@ func request(t testing.TB, s *Server, user, password, method, path, content stri
 	return req
 }
 
-func do(t testing.TB, s *Server, req *http.Request) *http.Response {
+// reply is an answer, read to its end.
+type reply struct {
+	StatusCode int
+	Status     string
+	Header     http.Header
+	Body       string
+}
+
+func do(t testing.TB, s *Server, req *http.Request) reply {
 	t.Helper()
 	resp, err := client(s).Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = resp.Body.Close() })
-	return resp
-}
-
-func raw(t testing.TB, s *Server, user, password, method, path, content string) *http.Response {
-	t.Helper()
-	return do(t, s, request(t, s, user, password, method, path, content))
-}
-
-func body(t testing.TB, resp *http.Response) string {
-	t.Helper()
+	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(b)
+	return reply{resp.StatusCode, resp.Status, resp.Header, string(b)}
+}
+
+func raw(t testing.TB, s *Server, user, password, method, path, content string) reply {
+	t.Helper()
+	return do(t, s, request(t, s, user, password, method, path, content))
 }
 
 type tokenAnswer struct {
@@ -82,13 +85,13 @@ func fetch(t testing.TB, s *Server, user, password, scope string) string {
 	t.Helper()
 	resp := getToken(t, s, user, password, "service=fakeregistry&scope="+url.QueryEscape(scope))
 	var a tokenAnswer
-	if err := json.Unmarshal([]byte(body(t, resp)), &a); err != nil || a.Token == "" || a.Token != a.AccessToken {
+	if err := json.Unmarshal([]byte(resp.Body), &a); err != nil || a.Token == "" || a.Token != a.AccessToken {
 		t.Fatalf("%s: %+v, %v", resp.Status, a, err)
 	}
 	return a.Token
 }
 
-func getToken(t testing.TB, s *Server, user, password, query string) *http.Response {
+func getToken(t testing.TB, s *Server, user, password, query string) reply {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.TokenURL()+"?"+query, nil)
 	if err != nil {
@@ -100,7 +103,7 @@ func getToken(t testing.TB, s *Server, user, password, query string) *http.Respo
 	return do(t, s, req)
 }
 
-func postForm(t testing.TB, s *Server, target string, form url.Values) *http.Response {
+func postForm(t testing.TB, s *Server, target string, form url.Values) reply {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, target, strings.NewReader(form.Encode()))
 	if err != nil {
@@ -135,7 +138,7 @@ func TestChallengeIsThatOfTheDistributionRegistry(t *testing.T) {
 			if got := resp.Header.Get("Docker-Distribution-Api-Version"); got != "registry/2.0" {
 				t.Errorf("%s: version %q", path, got)
 			}
-			if method != http.MethodHead && !strings.HasPrefix(body(t, resp), `{"errors":[{"code":"UNAUTHORIZED",`) {
+			if method != http.MethodHead && !strings.HasPrefix(resp.Body, `{"errors":[{"code":"UNAUTHORIZED",`) {
 				t.Errorf("%s: no envelope", path)
 			}
 		}
@@ -165,7 +168,7 @@ func TestLoginIsChecked(t *testing.T) {
 				return resp.StatusCode
 			}
 			var a tokenAnswer
-			_ = json.Unmarshal([]byte(body(t, resp)), &a)
+			_ = json.Unmarshal([]byte(resp.Body), &a)
 			req.Header.Set("Authorization", "Bearer "+a.Token)
 			return do(t, s, req).StatusCode
 		}
@@ -173,8 +176,16 @@ func TestLoginIsChecked(t *testing.T) {
 			user, password string
 			want           int
 		}{
-			{"alice", "a:b$c", 200}, {"robot$x+y", "pw", 200}, {"short", "pw", 200}, {"none", "pw", 200},
-			{"alice", "wrong", 401}, {"alice", "", 401}, {"alice", "a:b$c ", 401}, {"Alice", "a:b$c", 401}, {"nobody", "pw", 401}, {"robot", "pw", 401},
+			{"alice", "a:b$c", 200},
+			{"robot$x+y", "pw", 200},
+			{"short", "pw", 200},
+			{"none", "pw", 200},
+			{"alice", "wrong", 401},
+			{"alice", "", 401},
+			{"alice", "a:b$c ", 401},
+			{"Alice", "a:b$c", 401},
+			{"nobody", "pw", 401},
+			{"robot", "pw", 401},
 		} {
 			if got := login(tt.user, tt.password); got != tt.want {
 				t.Errorf("%s with %q: %d", tt.user, tt.password, got)
@@ -226,8 +237,11 @@ func TestGrantsBoundWhatGGCRMayDo(t *testing.T) {
 			user, password string
 			pull, push     int
 		}{
-			{"reader", "pw", 0, refused}, {"team", "pw", 0, 0}, {"login", "pw", refused, refused},
-			{"reader", "wrong", http.StatusUnauthorized, http.StatusUnauthorized}, {"", "", http.StatusUnauthorized, http.StatusUnauthorized},
+			{"reader", "pw", 0, refused},
+			{"team", "pw", 0, 0},
+			{"login", "pw", refused, refused},
+			{"reader", "wrong", http.StatusUnauthorized, http.StatusUnauthorized},
+			{"", "", http.StatusUnauthorized, http.StatusUnauthorized},
 		} {
 			_, pull := remote.Image(tag, as(t, s, tt.user, tt.password)...)
 			push := remote.Write(tag, image(t), as(t, s, tt.user, tt.password)...)

@@ -213,12 +213,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusBadRequest, "UNSUPPORTED", "the request cannot be read", nil)
 		return
 	}
-	rec := &recorder{ResponseWriter: w}
 	s.tally.request(c)
-	defer func() { // a fault may panic to cut the connection
-		s.tally.answer(c, rec.status)
-		s.log.Printf("%s %s as %q: %d", r.Method, r.URL.Path, c.identity, rec.status)
-	}()
+	// Booked before the first byte leaves: a client that has its answer finds
+	// it in the books.
+	rec := &recorder{ResponseWriter: w, book: func(status int) {
+		s.tally.answer(c, status)
+		s.log.Printf("%s %s as %q: %d", r.Method, r.URL.Path, c.identity, status)
+	}}
 	if f := s.faults.take(c); f != nil {
 		s.tally.fault()
 		f.serve(s.ctx, rec, r, func() { s.route(rec, r, c) })

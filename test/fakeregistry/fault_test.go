@@ -16,7 +16,7 @@ func TestFaultReplacesTheAnswer(t *testing.T) {
 	s := start(t, Options{Mode: Token, Users: []User{{Name: "alice", Password: "pw"}, {Name: "bob", Password: "pw"}}})
 	get := func(user string) (int, http.Header, string) {
 		resp := getToken(t, s, user, "pw", "")
-		return resp.StatusCode, resp.Header, body(t, resp)
+		return resp.StatusCode, resp.Header, resp.Body
 	}
 	remove := s.Inject(Throttle("/token", "7"))
 	if code, h, b := get("alice"); code != 429 || h.Get("Retry-After") != "7" || !strings.Contains(b, "TOOMANYREQUESTS") || !strings.HasPrefix(h.Get("Content-Type"), "application/json") {
@@ -98,7 +98,7 @@ func TestFaultDelaysAndTrickles(t *testing.T) {
 		t.Errorf("slow: %s", resp.Status)
 	}
 	s.Inject(Fault{Path: "/v2/", Status: 500, Body: "slow", Trickle: time.Microsecond})
-	if resp := raw(t, s, "alice", "pw", http.MethodGet, "/v2/", ""); resp.StatusCode != 500 || body(t, resp) != "slow" {
+	if resp := raw(t, s, "alice", "pw", http.MethodGet, "/v2/", ""); resp.StatusCode != 500 || resp.Body != "slow" {
 		t.Errorf("trickle: %s", resp.Status)
 	}
 }

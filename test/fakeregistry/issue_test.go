@@ -26,10 +26,10 @@ var clients = []Client{
 	{ID: "plain", Secret: "s4", Life: time.Minute},
 }
 
-func answer(t testing.TB, resp *http.Response) issued {
+func answer(t testing.TB, resp reply) issued {
 	t.Helper()
 	var a issued
-	if err := json.Unmarshal([]byte(body(t, resp)), &a); err != nil {
+	if err := json.Unmarshal([]byte(resp.Body), &a); err != nil {
 		t.Fatal(err)
 	}
 	return a
@@ -211,7 +211,7 @@ func TestIssueAnswerMayHaveAnotherShape(t *testing.T) {
 	s := start(t, Options{Issue: IssueOptions{Clients: clients, Answer: func(u, p string, _, end time.Time) any {
 		return map[string]any{"data": map[string]any{"login": u, "secret": p, "until": end.UnixMilli()}}
 	}}})
-	got := body(t, postForm(t, s, s.IssueURL(), url.Values{"client_id": {"ci"}, "client_secret": {"s3"}}))
+	got := postForm(t, s, s.IssueURL(), url.Values{"client_id": {"ci"}, "client_secret": {"s3"}}).Body
 	if !strings.Contains(got, `{"data":{"login":"acme-bot","secret":"CNRY`) || !strings.Contains(got, `"until":1`) {
 		t.Error(got)
 	}

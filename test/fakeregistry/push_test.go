@@ -266,7 +266,7 @@ func TestUploadInChunks(t *testing.T) {
 		if resp.StatusCode != http.StatusCreated || resp.Header.Get("Docker-Content-Digest") != h.String() {
 			t.Fatal(resp.Status, resp.Header)
 		}
-		if resp := raw(t, s, "alice", "pw", http.MethodGet, "/v2/a/b/blobs/"+h.String(), ""); resp.StatusCode != http.StatusOK || body(t, resp) != "hello world" {
+		if resp := raw(t, s, "alice", "pw", http.MethodGet, "/v2/a/b/blobs/"+h.String(), ""); resp.StatusCode != http.StatusOK || resp.Body != "hello world" {
 			t.Error(resp.Status)
 		}
 		if resp := raw(t, s, "alice", "pw", http.MethodPut, "/v2/a/b/blobs/uploads/1?digest="+h.String(), "other bytes"); resp.StatusCode != http.StatusBadRequest {

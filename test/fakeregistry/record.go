@@ -100,15 +100,17 @@ func bearer(r *http.Request) (string, bool) {
 	return token, ok && strings.EqualFold(scheme, "Bearer")
 }
 
-// recorder remembers the status and gives errors their type.
+// recorder books the status and gives errors their type.
 type recorder struct {
 	http.ResponseWriter
 	status int
+	book   func(status int)
 }
 
 func (w *recorder) WriteHeader(code int) {
-	if w.status == 0 {
+	if w.status == 0 && code >= 200 {
 		w.status = code
+		w.book(code)
 		if code >= 400 && w.Header().Get("Content-Type") == "" {
 			w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		}

@@ -56,7 +56,7 @@ func TestTokenSaysNoMoreThanTheUserMay(t *testing.T) {
 	} {
 		resp := getToken(t, s, tt.user, "pw", "service=fakeregistry&"+tt.query)
 		var a tokenAnswer
-		if err := json.Unmarshal([]byte(body(t, resp)), &a); err != nil || resp.StatusCode != http.StatusOK {
+		if err := json.Unmarshal([]byte(resp.Body), &a); err != nil || resp.StatusCode != http.StatusOK {
 			t.Errorf("%s %s: %s, %v", tt.user, tt.query, resp.Status, err)
 			continue
 		}
@@ -74,7 +74,7 @@ func TestTokenClaimsAreThoseOfTheReferenceServer(t *testing.T) {
 	s := start(t, Options{Mode: Token, Users: []User{{Name: "alice", Password: "pw"}}, Service: "reg.example", Issuer: "iss", TokenLife: 90 * time.Second})
 	resp := getToken(t, s, "alice", "pw", "service=reg.example&scope=repository:a:pull")
 	var a tokenAnswer
-	if err := json.Unmarshal([]byte(body(t, resp)), &a); err != nil {
+	if err := json.Unmarshal([]byte(resp.Body), &a); err != nil {
 		t.Fatal(err)
 	}
 	claims := jwt.MapClaims{}
@@ -94,7 +94,7 @@ func TestTokenClaimsAreThoseOfTheReferenceServer(t *testing.T) {
 		t.Errorf("%v", claims)
 	}
 	if resp := getToken(t, s, "alice", "pw", "service=other"); resp.StatusCode == http.StatusOK {
-		_ = json.Unmarshal([]byte(body(t, resp)), &a)
+		_ = json.Unmarshal([]byte(resp.Body), &a)
 		if _, err := s.verify(a.Token); err == nil {
 			t.Error("a token for another service is good here")
 		}
@@ -117,7 +117,7 @@ func TestTokenByForm(t *testing.T) {
 	ask := func(v url.Values) (tokenAnswer, int) {
 		resp := postForm(t, s, s.TokenURL(), v)
 		var a tokenAnswer
-		_ = json.Unmarshal([]byte(body(t, resp)), &a)
+		_ = json.Unmarshal([]byte(resp.Body), &a)
 		return a, resp.StatusCode
 	}
 	a, code := ask(form("scope", "repository:a:pull,push repository:b:pull", "access_type", "offline"))
@@ -147,7 +147,7 @@ func TestTokenByForm(t *testing.T) {
 	// A GET that asks for offline access gets a refresh token too.
 	s.AddUser(User{Name: "alice", Password: "new"})
 	var c tokenAnswer
-	_ = json.Unmarshal([]byte(body(t, getToken(t, s, "alice", "new", "service=fakeregistry&offline_token=true&client_id=docker"))), &c)
+	_ = json.Unmarshal([]byte(getToken(t, s, "alice", "new", "service=fakeregistry&offline_token=true&client_id=docker").Body), &c)
 	if c.RefreshToken == "" {
 		t.Error("no refresh token")
 	}
@@ -174,7 +174,7 @@ func TestTokenFormIsAbsentAsOnRealProducts(t *testing.T) {
 func TestTokenAnswerMayLeaveOutItsLife(t *testing.T) {
 	s := start(t, Options{Mode: Token, OmitExpiresIn: true, Users: []User{{Name: "alice", Password: "pw"}}})
 	var a tokenAnswer
-	if err := json.Unmarshal([]byte(body(t, getToken(t, s, "alice", "pw", ""))), &a); err != nil || a.ExpiresIn != nil || a.Token == "" {
+	if err := json.Unmarshal([]byte(getToken(t, s, "alice", "pw", "").Body), &a); err != nil || a.ExpiresIn != nil || a.Token == "" {
 		t.Errorf("%+v, %v", a, err)
 	}
 }
