@@ -59,3 +59,6 @@ func syncDir(dir string) error {
 	defer d.Close()
 	return d.Sync()
 }
+
+// rename replaces the target in one step.
+func rename(from, to string) error { return os.Rename(from, to) }

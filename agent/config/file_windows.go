@@ -2,7 +2,11 @@
 
 package config
 
-import "io/fs"
+import (
+	"io/fs"
+	"os"
+	"time"
+)
 
 const openNonBlock = 0
 
@@ -13,3 +17,15 @@ func othersMayReplace(string, fs.FileInfo) (what, hint string) { return "", "" }
 
 // syncDir: a directory cannot be synced on Windows.
 func syncDir(string) error { return nil }
+
+// rename replaces the target. It fails while somebody has that open, so it
+// tries for half a second: readers hold it for a moment only.
+func rename(from, to string) (err error) {
+	for range 50 {
+		if err = os.Rename(from, to); err == nil {
+			return nil
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+	return err
+}

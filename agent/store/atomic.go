@@ -52,7 +52,7 @@ func writeAtomic(path string, data []byte) (err error) {
 
 // lockWait is how long a change waits for another process; a change of the
 // keychain on a terminal may hold its lock for 2 min.
-const lockWait = 10 * time.Second
+const lockWait = 30 * time.Second
 
 // lockDir makes the state directory and takes the lock of that name in it. It
 // sweeps what killed writes left: only holders of the store's lock write there

@@ -254,6 +254,13 @@ func (f *file) SetPassphrase(ctx context.Context, passphrase providers.Secret) e
 		return err
 	}
 	defer unlock()
+	// A key that does not open the file must not take the right one's place.
+	if _, _, err := f.read(ctx, true); err != nil {
+		if damage, ok := errors.AsType[*damagedError](err); ok {
+			return misconfigured(ErrUnavailable, "log in again first", "%s is damaged (%s)", f.path(dataFile), damage.why)
+		}
+		return err
+	}
 	return f.setPassphrase(ctx, passphrase)
 }
 
