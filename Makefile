@@ -39,8 +39,8 @@ e2e: build clients ## unmodified clients through the built binaries
 	PATH="$(CACHE)/clients/bin:$$PATH" $(REPORT) -- . -tags e2e ./test/e2e/...
 
 lint: $(LINT) ## golangci-lint, and go vet for three systems
-	$(LINT) run ./...
-	@for m in $(NESTED); do echo "golangci-lint in $$m"; (cd $$m && $(LINT) run ./...) || exit 1; done
+	$(LINT) run $(FIX) ./...
+	@for m in $(NESTED); do echo "golangci-lint in $$m"; (cd $$m && $(LINT) run $(FIX) ./...) || exit 1; done
 	@for os in linux darwin windows; do echo "go vet ($$os)"; GOOS=$$os CGO_ENABLED=0 $(GO) vet ./... || exit 1; done
 
 vuln: $(VULN) ## known vulnerabilities that the code reaches
