@@ -3,7 +3,9 @@
 package httpx
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -12,8 +14,9 @@ import (
 )
 
 // Resolve reads a secret reference; a failure is an *Error that names the
-// reference and what to do, never the secret. A secret with CR, LF or NUL is
-// refused: no registry protocol can carry it.
+// reference and what to do, never the secret. A JSON object (a Google service
+// account key is used as a password) is put on one line; any other secret with
+// CR, LF or NUL is refused: not every client carries it through.
 func Resolve(ctx context.Context, d providers.Deps, h providers.Host, ref providers.SecretRef) (providers.Secret, error) {
 	s, err := d.Resolve(ctx, ref)
 	if err != nil {
@@ -22,11 +25,23 @@ func Resolve(ctx context.Context, d providers.Deps, h providers.Host, ref provid
 	if s.IsZero() {
 		return providers.Secret{}, refError(ctx, h, ref, errors.New("is empty"))
 	}
+	if one, ok := oneLine(s.Reveal()); ok {
+		return providers.NewSecret(one), nil
+	}
 	if HasBreak(s.Reveal()) {
 		return providers.Secret{}, &providers.Error{Kind: providers.Misconfigured, Host: h,
 			Err: fmt.Errorf("%s holds a line break or a NUL byte", ref)}
 	}
 	return s, nil
+}
+
+// oneLine is a JSON object of several lines without its line ends.
+func oneLine(s string) (string, bool) {
+	var b bytes.Buffer
+	if !HasBreak(s) || !strings.HasPrefix(strings.TrimSpace(s), "{") || json.Compact(&b, []byte(s)) != nil {
+		return "", false
+	}
+	return b.String(), true
 }
 
 // HasBreak reports CR, LF or NUL.

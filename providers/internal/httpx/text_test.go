@@ -128,6 +128,16 @@ func TestFailedReferenceSaysWhatToDo(t *testing.T) {
 	}
 }
 
+func TestJSONKeyIsPutOnOneLine(t *testing.T) {
+	d := providers.Deps{Resolve: func(context.Context, providers.SecretRef) (providers.Secret, error) {
+		return providers.NewSecret("{\n  \"type\": \"service_account\",\r\n  \"k\": \"a\\nb\"\n}\n"), nil
+	}}
+	s, err := Resolve(t.Context(), d, providers.Host{}, providers.SecretRef{Scheme: "file", Value: "/key.json"})
+	if err != nil || s.Reveal() != `{"type":"service_account","k":"a\nb"}` {
+		t.Errorf("got %q, %v", s.Reveal(), err)
+	}
+}
+
 func TestURLsWithUserinfoOrOddSchemesAreNotSent(t *testing.T) {
 	c, s := scripted(t, answer(200))
 	for _, u := range []string{"https://user:pw99@reg.example/", "ftp://reg.example/", "/relative", "https://", "https://reg.example%0a/", "reg.example", "https:reg.example"} {
