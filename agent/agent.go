@@ -21,9 +21,9 @@ import (
 
 const (
 	drainLimit = 2 * time.Second
-	sweepEvery = time.Minute
+	sweepEvery = 30 * time.Second
 	// youngJob protects a directory between its making and its lock.
-	youngJob = 10 * time.Second
+	youngJob = 3 * time.Second
 )
 
 // Options is what an Agent needs beside its Core.

@@ -91,8 +91,12 @@ func killed(s *stage, _, _ *fakeregistry.Server) error {
 		return err
 	}
 	jobs := filepath.Join(s.home, "run", "j")
-	if err := s.until(func() bool { return count(jobs) == 1 }); err != nil {
-		return errors.New("the job's directory did not appear")
+	open := func() bool {
+		sockets, _ := filepath.Glob(filepath.Join(jobs, "*", "s"))
+		return len(sockets) == 1
+	}
+	if err := s.until(open); err != nil {
+		return errors.New("the job was not opened")
 	}
 	s.say("job directories while it runs: %d", count(jobs))
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
