@@ -33,6 +33,12 @@ func hostOf(key string) string {
 	return host
 }
 
+// oauthItem reports the two keys under which docker login keeps the tokens of
+// its web login: they are no credential of the registry.
+func oauthItem(key string) bool {
+	return key == hubKey+"access-token" || key == hubKey+"refresh-token"
+}
+
 // isHostKey reports a key that names a host alone, without scheme or path.
 func isHostKey(key string) bool { return key != "" && !strings.Contains(key, "/") }
 
@@ -133,7 +139,7 @@ func (d *dockerFile) authFor(host string) (authEntry, bool) {
 	}
 	for _, e := range d.auths {
 		// docker.io/library and the like are podman's: no login for the host.
-		if hostOf(e.key) == host && (isHostKey(e.key) || strings.Contains(e.key, "://")) {
+		if hostOf(e.key) == host && !oauthItem(e.key) && (isHostKey(e.key) || strings.Contains(e.key, "://")) {
 			return e, true
 		}
 	}

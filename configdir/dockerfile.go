@@ -155,6 +155,9 @@ func (d *dockerFile) containsAuth() bool {
 // out and named.
 func (d *dockerFile) logins() (logins []Login, warnings []string) {
 	for _, e := range d.auths {
+		if oauthItem(e.key) {
+			continue
+		}
 		l, ok, err := decodeAuthEntry(e)
 		switch {
 		case err != nil:
