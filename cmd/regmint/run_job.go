@@ -324,16 +324,17 @@ func (j *runJob) resume(ctx context.Context, cause error) bool {
 	}
 }
 
-// remove ends the lease and leaves nothing behind.
+// remove leaves nothing behind. The directory goes first, so that it is gone
+// when the command returns, whoever else would remove it after the lease.
 func (j *runJob) remove() {
+	if err := configdir.Remove(j.dir.Root); err != nil && !errors.Is(err, os.ErrNotExist) {
+		j.a.say("job directory not removed: %s", err)
+	}
 	j.mu.Lock()
 	if j.lease != nil {
 		_ = j.lease.Close()
 	}
 	j.mu.Unlock()
-	if err := configdir.Remove(j.dir.Root); err != nil && !errors.Is(err, os.ErrNotExist) {
-		j.a.say("job directory not removed: %s", err)
-	}
 	_ = j.dir.Close()
 }
 
