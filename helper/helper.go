@@ -52,8 +52,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	c.account, c.soft = fromName(args[0])
 	c.verb = args[1]
-	ctx, cancel := context.WithDeadline(context.Background(), c.end)
-	defer cancel()
+	ctx := api.Until(c.end)
 	switch c.verb {
 	case credentials.ActionGet:
 		return c.get(ctx)

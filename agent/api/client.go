@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"strconv"
 	"time"
@@ -31,10 +30,16 @@ func (e *StatusError) Error() string {
 	return "the agent answered with HTTP status " + strconv.Itoa(e.Code)
 }
 
+// transport is what a Client needs of a net.Conn.
+type transport interface {
+	io.ReadWriteCloser
+	SetDeadline(t time.Time) error
+}
+
 // Client speaks to one agent over one connection that it keeps. It is not safe
 // for concurrent use; Close may be called at any time.
 type Client struct {
-	conn   net.Conn
+	conn   transport
 	socket string
 	in     messages
 	used   bool // an answer has come over this connection
@@ -53,19 +58,11 @@ func Dial(ctx context.Context, socket string) (*Client, error) {
 	return &Client{conn: conn, socket: socket, in: messages{r: conn}}, nil
 }
 
-func dial(ctx context.Context, socket string) (net.Conn, error) {
+func dial(ctx context.Context, socket string) (transport, error) {
 	if err := CheckSocketPath(socket); err != nil {
 		return nil, err
 	}
-	conn, err := dialSocket(ctx, socket)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkServer(conn, socket); err != nil {
-		_ = conn.Close()
-		return nil, err
-	}
-	return conn, nil
+	return dialSocket(ctx, socket)
 }
 
 // Get asks for a credential: POST /v1/get.
@@ -162,10 +159,10 @@ func (c *Client) exchange(ctx context.Context, msg []byte, limit int) (head, []b
 var longAgo = time.Unix(1, 0)
 
 // deadline makes reads and writes of conn end with ctx, until release.
-func deadline(ctx context.Context, conn net.Conn) (release func()) {
+func deadline(ctx context.Context, conn transport) (release func()) {
 	end, _ := ctx.Deadline()
 	_ = conn.SetDeadline(end)
-	if ctx.Done() == nil {
+	if _, ok := ctx.(*until); ok || ctx.Done() == nil {
 		return func() {}
 	}
 	fired := make(chan struct{})

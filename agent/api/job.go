@@ -197,10 +197,13 @@ const resumeLimit = 3 * time.Second
 // Dial connects to the job's agent. While the job's files are there a missing
 // agent is waited for; the error wraps ErrNoAgent where the job is over.
 func (r JobRef) Dial(ctx context.Context) (*Client, error) {
+	c, err := Dial(ctx, r.Socket)
+	if !errors.Is(err, ErrNoAgent) {
+		return c, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, resumeLimit)
 	defer cancel()
-	for {
-		c, err := Dial(ctx, r.Socket)
+	for ; ; c, err = Dial(ctx, r.Socket) {
 		if !errors.Is(err, ErrNoAgent) {
 			return c, err
 		}

@@ -105,36 +105,72 @@ func lockFile(path string, wait bool) (unlock func(), err error) {
 	return func() { _ = f.Close() }, nil
 }
 
-func connect(socket string) (*net.UnixConn, error) {
-	return net.DialUnix("unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
+// localConn is a connection that knows its other end.
+type localConn interface {
+	transport
+	peer() (Peer, error)
+}
+
+// netConn is a localConn that any goroutine may close.
+type netConn struct{ *net.UnixConn }
+
+func (c netConn) peer() (Peer, error) { return PeerOf(c.UnixConn) }
+
+func connect(socket string) (localConn, error) {
+	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	return netConn{c}, nil
 }
 
 // busyLimit is how long a full backlog is waited for where ctx sets no limit.
 const busyLimit = 10 * time.Second
 
-// dialSocket connects; a full backlog is waited for.
-func dialSocket(ctx context.Context, socket string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, busyLimit)
-	defer cancel()
-	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
-		conn, err := connect(socket)
-		switch {
-		case err == nil:
-			return conn, nil
-		case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-			return nil, fmt.Errorf("%w at %s", ErrNoAgent, socket)
-		case !errors.Is(err, syscall.EAGAIN):
+// dialSocket connects, waits for a full backlog, and checks who serves.
+func dialSocket(ctx context.Context, socket string) (transport, error) {
+	conn, err := connectFor(ctx, socket)
+	if errors.Is(err, syscall.EAGAIN) {
+		conn, err = connectBusy(ctx, socket)
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return nil, fmt.Errorf("%w at %s", ErrNoAgent, socket)
+	case err != nil:
+		return nil, err
+	}
+	if err := checkServer(conn, socket); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+func connectFor(ctx context.Context, socket string) (localConn, error) {
+	if _, ok := ctx.(*until); ok {
+		c, err := connectQuick(socket)
+		if err != nil {
 			return nil, err
 		}
-		if err := pause(ctx, wait); err != nil {
-			return nil, fmt.Errorf("the agent at %s is too busy to answer: %w", socket, err)
+		return c, nil
+	}
+	return connect(socket)
+}
+
+func connectBusy(ctx context.Context, socket string) (localConn, error) {
+	wait, cancel := context.WithTimeout(ctx, busyLimit)
+	defer cancel()
+	for d := time.Millisecond; pause(wait, d) == nil; d = min(2*d, 50*time.Millisecond) {
+		if conn, err := connectFor(ctx, socket); !errors.Is(err, syscall.EAGAIN) {
+			return conn, err
 		}
 	}
+	return nil, fmt.Errorf("the agent at %s is too busy to answer: %w", socket, wait.Err())
 }
 
 // checkServer refuses a server of another user: DESIGN rule 9.
-func checkServer(conn net.Conn, socket string) error {
-	p, err := PeerOf(conn)
+func checkServer(conn localConn, socket string) error {
+	p, err := conn.peer()
 	if err != nil {
 		return err
 	}
@@ -152,21 +188,23 @@ func isReset(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// socketOf calls f with the file descriptor of a unix connection.
-func socketOf(c net.Conn, f func(fd int) error) error {
+// PeerOf asks the kernel who is at the other end of c: who connected, or who
+// listened. The peer's own claims play no part.
+func PeerOf(c net.Conn) (Peer, error) {
 	u, ok := c.(*net.UnixConn)
 	if !ok {
-		return fmt.Errorf("%w: not a local connection", ErrPeer)
+		return Peer{}, fmt.Errorf("%w: not a local connection", ErrPeer)
 	}
 	raw, err := u.SyscallConn()
 	if err != nil {
-		return err
+		return Peer{}, err
 	}
+	var p Peer
 	var inner error
-	if err := raw.Control(func(fd uintptr) { inner = f(int(fd)) }); err != nil {
-		return err
+	if err := raw.Control(func(fd uintptr) { p, inner = peerOfFD(int(fd)) }); err != nil {
+		return Peer{}, err
 	}
-	return inner
+	return p, inner
 }
 
 // OverflowUID is the uid that stands for users outside the user namespace.

@@ -48,12 +48,19 @@ func Listen(socket string) (net.Listener, error) {
 	return l, err
 }
 
-func dialSocket(ctx context.Context, socket string) (net.Conn, error) {
+func dialSocket(ctx context.Context, socket string) (transport, error) {
 	conn, err := winio.DialPipeContext(ctx, pipeName(socket))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%w at %s", ErrNoAgent, socket)
 	}
-	return conn, err
+	if err != nil {
+		return nil, err
+	}
+	if err := checkServer(conn, socket); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return conn, nil
 }
 
 func pipeHandle(c net.Conn) (windows.Handle, error) {

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// until is a context that ends at a point in time. Its timer starts when
+// somebody asks for Done; a connection that is dialled with it watches the
+// clock itself and needs none.
+type until struct {
+	end  time.Time
+	once sync.Once
+	ctx  context.Context
+	stop context.CancelFunc
+}
+
+// Until is a context for a process that asks one thing and ends: it cannot be
+// cancelled, and a Client that is dialled with it does without the runtime's
+// poller and its threads, a tenth of such a process's life. Such a Client is
+// closed by the goroutine that uses it.
+func Until(end time.Time) context.Context { return &until{end: end} }
+
+func (u *until) real() context.Context {
+	u.once.Do(func() { u.ctx, u.stop = context.WithDeadline(context.Background(), u.end) })
+	return u.ctx
+}
+
+// Deadline implements context.Context.
+func (u *until) Deadline() (time.Time, bool) { return u.end, true }
+
+// Done implements context.Context.
+func (u *until) Done() <-chan struct{} { return u.real().Done() }
+
+// Err implements context.Context.
+func (u *until) Err() error {
+	if time.Now().Before(u.end) {
+		return nil
+	}
+	<-u.Done() // at once: Err and Done agree
+	return context.DeadlineExceeded
+}
+
+// Value implements context.Context.
+func (u *until) Value(any) any { return nil }
