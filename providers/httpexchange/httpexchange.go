@@ -138,7 +138,7 @@ func (s *source) inputs(ctx context.Context, r providers.Request) (inputs, []pro
 	if s.plan.uses.Secret {
 		v, err := httpx.Resolve(ctx, s.deps, r.Host, s.plan.secret)
 		if err != nil {
-			return in, nil, err
+			return in, nil, s.explain(err)
 		}
 		in.Secret, secrets = v.Reveal(), append(secrets, v)
 	}
@@ -225,16 +225,19 @@ func (s *source) body(req *httpx.Request, in inputs) error {
 }
 
 // explain adds what to do to a refusal. A 401 of the endpoint means its own
-// secret, which `regmint login` may not know.
+// secret; `regmint login` saves that only where it is the account's password.
 func (s *source) explain(err error) error {
 	e, ok := errors.AsType[*providers.Error](err)
 	if !ok || e.Kind != providers.LoginRequired {
 		return err
 	}
 	out := *e
+	_, answered := errors.AsType[*httpx.StatusError](err)
 	switch {
-	case s.plan.uses.IdentityToken:
+	case s.plan.uses.IdentityToken && answered:
 		out.Hint = "the endpoint does not accept the identity token: check audience and its trust settings"
+	case s.plan.secret.Scheme == "keyring" && !s.options.Secret.IsZero():
+		out.Hint = "write password instead of secret, then run: regmint login " + e.Host.String()
 	case s.plan.uses.Secret && s.plan.secret.Scheme != "keyring":
 		out.Hint = "renew the secret in " + s.plan.secret.String()
 	}

@@ -184,8 +184,8 @@ func TestMintsInTheShapesOfRealTokenServices(t *testing.T) {
 // basicAccount is an exchange that posts a secret.
 func basicAccount(url string) (providers.Account, map[string]string) {
 	r, _ := providers.ParseSecretRef("keyring:sts")
-	return providers.Account{Username: "ci", ExpiresIn: providers.Duration(time.Hour), Options: &httpexchange.Options{
-		URL: url, Secret: r, Form: map[string]string{"secret": "{{.Secret}}"}, Headers: map[string]string{"Authorization": "Bearer {{.Secret}}"}, Retry: true, PasswordPath: "token",
+	return providers.Account{Username: "ci", Password: r, ExpiresIn: providers.Duration(time.Hour), Options: &httpexchange.Options{
+		URL: url, Form: map[string]string{"secret": "{{.Secret}}"}, Headers: map[string]string{"Authorization": "Bearer {{.Secret}}"}, Retry: true, PasswordPath: "token",
 	}}, map[string]string{"keyring:sts": canary}
 }
 
@@ -250,6 +250,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 	}{
 		"400 names the code":        {400, `{"error":"invalid_grant","error_description":"unknown issuer"}`, "keyring:sts", false, providers.Misconfigured, "exchange at 127.0.0.1"},
 		"401, secret of the store":  {401, `{}`, "keyring:sts", false, providers.LoginRequired, "run: regmint login reg.example"},
+		"401, secret apart":         {401, `{}`, "keyring:apart", false, providers.LoginRequired, "write password instead of secret, then run: regmint login reg.example"},
 		"401, secret of a variable": {401, `{}`, "env:STS", false, providers.LoginRequired, "renew the secret in env:STS"},
 		"401, identity token":       {401, `{}`, "", true, providers.LoginRequired, "check audience"},
 		"403":                       {403, `{"errors":["permission denied"]}`, "keyring:sts", false, providers.Denied, "permission denied"},
@@ -265,12 +266,12 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 			a, _ := basicAccount(srv.URL + "/x")
 			o := a.Options.(*httpexchange.Options)
 			if tc.id {
-				o.Secret, o.IdentityToken = providers.SecretRef{}, identity(t, "env:ID")
+				o.IdentityToken = identity(t, "env:ID")
 				o.Form, o.Headers = map[string]string{"t": "{{.IdentityToken}}"}, nil
-			} else {
+			} else if tc.secret != "keyring:sts" {
 				o.Secret = ref(t, tc.secret)
 			}
-			s, _ := open(t, a, map[string]string{"keyring:sts": canary, "env:STS": canary, "env:ID": "opaque"})
+			s, _ := open(t, a, map[string]string{"keyring:sts": canary, "keyring:apart": canary, "env:STS": canary, "env:ID": "opaque"})
 			_, err := s.Mint(t.Context(), request(t))
 			want := tc.want
 			if name == "400 names the code" {
