@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"hash/maphash"
+	"strings"
 	"time"
 
 	"github.com/regmint/regmint/agent/api"
@@ -121,12 +122,25 @@ func (c *Core) storeOutside(ctx context.Context, s *snapshot, k providers.Key, l
 	return &api.Reply{Outcome: api.OK, Message: "saved"}
 }
 
+// AccountName is the name of a saved account that was given none: its host,
+// with "-" for what no account's name may have (the colon before a port).
+func AccountName(h providers.Host) string {
+	s := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '.' || r == '-' || r == '_' {
+			return r
+		}
+		return '-'
+	}, h.String())
+	s = strings.Trim(s, ".-_")
+	return s[:min(len(s), 120)]
+}
+
 // SavedLogin is a login to keep.
 type SavedLogin struct {
 	Host     providers.Host
 	Username string
 	Secret   providers.Secret
-	Name     string // account name, "" = the host
+	Name     string // account name, "" = AccountName(Host)
 	// Account, when set, is the template: CA, realm hosts, plain http.
 	Account providers.Account
 }
@@ -145,14 +159,14 @@ func (c *Core) SaveLogin(ctx context.Context, l SavedLogin) (note string, err er
 	}
 	a := l.Account
 	if a.Name = l.Name; a.Name == "" {
-		a.Name = l.Host.String()
+		a.Name = AccountName(l.Host)
 	}
 	if a.Provider == "" {
 		a.Provider = "generic"
 	}
 	a.Hosts, a.Username, a.Layer = []providers.Pattern{pat}, l.Username, providers.LayerSaved
 	ref := l.Host.String()
-	if a.Name != ref {
+	if a.Name != AccountName(l.Host) {
 		ref += "#" + a.Name
 	}
 	a.Password = providers.SecretRef{Scheme: "keyring", Value: ref}
