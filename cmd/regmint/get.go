@@ -96,26 +96,45 @@ type askFunc func(ctx context.Context, req *api.GetRequest) (*api.GetResponse, e
 func (a *app) asker(ctx context.Context) (ask askFunc, done func(), err error) {
 	c, err := a.connect(ctx)
 	if err == nil {
-		ask = func(ctx context.Context, req *api.GetRequest) (*api.GetResponse, error) {
-			resp, err := c.Get(ctx, req)
-			if _, ok := errors.AsType[*api.StatusError](err); err != nil && !ok && ctx.Err() == nil {
-				err = agentError(err)
-			}
-			return resp, err
-		}
-		return ask, func() { _ = c.Close() }, nil
+		l := &link{a: a, c: c}
+		return l.get, func() { _ = l.c.Close() }, nil
 	}
 	if !a.mayAnswerHere(err) {
 		return nil, nil, err
 	}
-	l, err := a.local(ctx, false)
+	here, err := a.local(ctx, false)
 	if err != nil {
 		return nil, nil, err
 	}
 	ask = func(ctx context.Context, req *api.GetRequest) (*api.GetResponse, error) {
-		return l.Get(ctx, nil, req), nil
+		return here.Get(ctx, nil, req), nil
 	}
 	return ask, func() {}, nil
+}
+
+// link asks one agent, and the next one where that is killed meanwhile.
+type link struct {
+	a     *app
+	c     *api.Client
+	again bool
+}
+
+func (l *link) get(ctx context.Context, req *api.GetRequest) (*api.GetResponse, error) {
+	resp, err := l.c.Get(ctx, req)
+	if _, answered := errors.AsType[*api.StatusError](err); answered || err == nil || ctx.Err() != nil {
+		return resp, err
+	}
+	if l.again {
+		return nil, agentError(err)
+	}
+	l.again = true
+	c, err := l.a.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	_ = l.c.Close()
+	l.c = c
+	return l.get(ctx, req)
 }
 
 // mayAnswerHere: outside jobs, where no agent can run and none is required.

@@ -218,7 +218,7 @@ func (r *loginRun) newAccount(host providers.Host) (providers.Account, error) {
 		PlainHTTP: host.IsLoopback(), RealmHosts: r.local.cfg.Realms[host.String()], Layer: providers.LayerSaved,
 	}
 	if acc.Name == "" {
-		acc.Name = accountNameFor(host)
+		acc.Name = agent.AccountName(host)
 	}
 	if acc.Provider == "" {
 		acc.Provider = "generic"
@@ -240,7 +240,11 @@ func (r *loginRun) keep(ctx context.Context, t *trial) error {
 		return err
 	}
 	a := r.a
-	a.say("logged in to %s as %s%s", t.host, t.account.Username, underName(t))
+	if r.o.noVerify {
+		a.say("login to %s as %s%s was not tried", t.host, t.account.Username, underName(t))
+	} else {
+		a.say("logged in to %s as %s%s", t.host, t.account.Username, underName(t))
+	}
 	a.say("saved: %s", r.local.describe())
 	if note != "" {
 		a.say("%s", note)
@@ -311,7 +315,7 @@ func (r *loginRun) keepInJob(ctx context.Context, job api.JobRef, err error, t *
 }
 
 func underName(t *trial) string {
-	if t.account.Name == accountNameFor(t.host) {
+	if t.account.Name == agent.AccountName(t.host) {
 		return ""
 	}
 	return " (account " + t.account.Name + ")"

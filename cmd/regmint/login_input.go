@@ -110,19 +110,6 @@ func isNameRune(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' || r == '.'
 }
 
-// accountNameFor is the name of a saved account that got none: its host, with
-// what no name may have replaced.
-func accountNameFor(h providers.Host) string {
-	s := strings.Map(func(r rune) rune {
-		if isNameRune(r) {
-			return r
-		}
-		return '-'
-	}, h.String())
-	s = strings.Trim(s, ".-_")
-	return s[:min(len(s), 120)]
-}
-
 // describe says what protects saved logins.
 func (l *local) describe() string {
 	if l.err != nil {

@@ -87,7 +87,7 @@ func (t *trial) verify(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
-	return refused(t.host, err)
+	return t.refused(err)
 }
 
 func (t *trial) try(ctx context.Context) error {
@@ -133,18 +133,21 @@ func bare(err error) error {
 }
 
 // refused words why a login was not kept.
-func refused(host providers.Host, err error) error {
+func (t *trial) refused(err error) error {
 	code := exitCode(err)
 	text, hint := errorText(err)
 	switch providers.KindOf(err) {
 	case providers.LoginRequired:
+		if e, ok := errors.AsType[*providers.Error](err); ok && e.Err != nil {
+			text = fmt.Sprintf("%s: the registry refuses %s: %s", t.host, t.account.Username, e.Err)
+		}
 		hint = "nothing was saved; many registries want an access token instead of the password"
 	case providers.Denied:
 		hint = "nothing was saved"
 	case providers.Unavailable:
 		hint = "nothing was saved; --no-verify saves without asking the registry"
 		if errors.Is(err, context.DeadlineExceeded) {
-			text = fmt.Sprintf("%s: no answer within %s", host, span(verifyLimit))
+			text = fmt.Sprintf("%s: no answer within %s", t.host, span(verifyLimit))
 		}
 	}
 	return &exitStatus{code: code, err: errors.New(text), hint: hint}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/regmint/regmint/agent"
 	"github.com/regmint/regmint/agent/api"
 	"github.com/regmint/regmint/providers"
 )
@@ -76,7 +77,7 @@ func (a *app) removeLogin(ctx context.Context, l *local, acc providers.Account, 
 		if err := l.RemoveLogin(ctx, acc); err != nil {
 			return err
 		}
-		a.say("logged out of %s%s", host, nameUnless(acc.Name, accountNameFor(host)))
+		a.say("logged out of %s%s", host, nameUnless(acc.Name, agent.AccountName(host)))
 		return nil
 	case acc.Password.Scheme == "keyring":
 		if l.err != nil {

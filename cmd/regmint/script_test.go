@@ -138,7 +138,7 @@ type registriesKey struct{}
 // registryCmd: registry NAME starts one whose address is $NAME.
 //
 //	-token           Bearer tokens instead of Basic
-//	-realm HOST      a token server under another name
+//	-realm NAME      its token server goes by this name
 //	-user NAME:PASS  a login
 //	registry NAME revoke USER | add NAME:PASS | stop
 func registryCmd(ts *testscript.TestScript, _ bool, args []string) {
@@ -165,7 +165,10 @@ func registryCmd(ts *testscript.TestScript, _ bool, args []string) {
 		case "-user":
 			o.Users = append(o.Users, scriptUser(ts, rest[0]))
 		case "-realm":
-			o.Realm = rest[0]
+			o.Addr = freeAddr(ts)
+			_, port, err := net.SplitHostPort(o.Addr)
+			ts.Check(err)
+			o.Realm = "http://" + net.JoinHostPort(rest[0], port) + "/token"
 		default:
 			ts.Fatalf("registry: unknown flag %s", flag)
 		}
@@ -179,6 +182,14 @@ func registryCmd(ts *testscript.TestScript, _ bool, args []string) {
 	_, port, err := net.SplitHostPort(s.Host())
 	ts.Check(err)
 	ts.Setenv(args[0]+"_PORT", port)
+}
+
+// freeAddr is an address nobody listens on.
+func freeAddr(ts *testscript.TestScript) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	defer l.Close()
+	return l.Addr().String()
 }
 
 func scriptUser(ts *testscript.TestScript, s string) fakeregistry.User {
@@ -232,9 +243,18 @@ func killAgentCmd(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("the agent's pid is %d", st.PID)
 	}
 	ts.Check(syscall.Kill(st.PID, syscall.SIGKILL))
+	for range 200 { // until the kernel has closed its socket
+		c, err := net.Dial("unix", st.Socket)
+		if err != nil {
+			return
+		}
+		_ = c.Close()
+		time.Sleep(10 * time.Millisecond)
+	}
+	ts.Fatalf("the killed agent still answers")
 }
 
-// jsonCmd: jq FILE PATH [WANT] reads a JSON file; PATH is a.0.b. With neg the
+// jsonCmd: jq FILE PATH [WANT] reads a JSON file; PATH is a/0/b. With neg the
 // path must be absent.
 func jsonCmd(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) < 2 || len(args) > 3 {
@@ -261,7 +281,7 @@ func jsonCmd(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func follow(v any, path string) (string, bool) {
-	for key := range strings.SplitSeq(path, ".") {
+	for key := range strings.SplitSeq(path, "/") {
 		switch x := v.(type) {
 		case map[string]any:
 			var ok bool

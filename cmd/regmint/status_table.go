@@ -55,7 +55,7 @@ func (v statusView) accounts() *table {
 				continue
 			}
 			shown[i] = true
-			v.token(t, tok, a.State)
+			v.token(t, tok, accountName(a), a.State)
 			rows++
 		}
 		if rows == 0 {
@@ -65,7 +65,7 @@ func (v statusView) accounts() *table {
 	}
 	for i, tok := range v.st.Tokens {
 		if !shown[i] {
-			v.token(t, tok, "ok")
+			v.token(t, tok, tok.Account, "ok")
 		}
 	}
 	return t
@@ -89,7 +89,7 @@ func accountName(a api.AccountStatus) string {
 	return a.Name
 }
 
-func (v statusView) token(t *table, tok api.TokenStatus, s string) {
+func (v statusView) token(t *table, tok api.TokenStatus, account, s string) {
 	host := tok.Host
 	if tok.Grants != "" {
 		host += " (" + tok.Grants + ")"
@@ -112,7 +112,7 @@ func (v statusView) token(t *table, tok api.TokenStatus, s string) {
 	if tok.LastError != "" {
 		next += " (the last one failed)"
 	}
-	t.add(text(host), text(tok.Account), text(who), state(s), v.life(tok), text(next))
+	t.add(text(host), text(account), text(who), state(s), v.life(tok), text(next))
 }
 
 // life is the time left, with a bar where there is a terminal.
