@@ -31,6 +31,9 @@ func (p *Plan) Apply() error {
 			return err
 		}
 	}
+	if err := SweepTemp(p.journal); err != nil {
+		return err
+	}
 	j, err := readJournal(p.journal)
 	if err != nil {
 		return err
@@ -83,8 +86,8 @@ func (p *Plan) apply(j *journal, f plannedFile) error {
 		return plain(f.target, err)
 	}
 	defer dir.Close()
-	if _, err := sweepTemp(dir); err != nil {
-		return plain(f.target, err)
+	if err := rec.sweep(f.target); err != nil {
+		return err
 	}
 	w := writer{durable: true, steps: p.steps, like: f.info}
 	if fresh {

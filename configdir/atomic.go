@@ -11,12 +11,32 @@ import (
 	"strings"
 )
 
-// Temporary files have a name of their own, so that a later start can tell
-// ours from everybody else's.
+// Temporary files are named after the file they become, so that a later start
+// can tell ours from everybody else's: .config.json.regmint-XXXXXXXXXXXX.tmp
 const (
-	tempPrefix = ".regmint-"
+	tempMark   = ".regmint-"
 	tempSuffix = ".tmp"
+	tempRandom = 12
 )
+
+// tempName is a temporary name beside name.
+func tempName(name string) string {
+	return filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+tempMark+NewID()[:tempRandom]+tempSuffix)
+}
+
+// tempFor is the name of the file a temporary one would become.
+func tempFor(name string) (base string, ok bool) {
+	rest, ok := strings.CutPrefix(name, ".")
+	if !ok {
+		return "", false
+	}
+	i := strings.LastIndex(rest, tempMark)
+	if i <= 0 {
+		return "", false
+	}
+	random, ok := strings.CutSuffix(rest[i+len(tempMark):], tempSuffix)
+	return rest[:i], ok && len(random) == tempRandom && strings.Trim(random, idAlphabet) == ""
+}
 
 // steps is asked before every operation that changes the disk; an error ends
 // the work there. Tests use it to stop at each one in turn. nil does nothing.
@@ -50,7 +70,7 @@ func WriteFile(path string, data []byte, mode fs.FileMode) error {
 
 // replace writes data to a temporary file beside name and renames it.
 func (w writer) replace(dir *os.Root, name string, data []byte, mode fs.FileMode) (err error) {
-	tmp := filepath.Join(filepath.Dir(name), tempPrefix+NewID()[:12]+tempSuffix)
+	tmp := tempName(name)
 	if err := w.steps.before("create", tmp); err != nil {
 		return err
 	}
@@ -112,41 +132,30 @@ func (w writer) fill(f *os.File, tmp string, data []byte, mode fs.FileMode) erro
 	return f.Close()
 }
 
-// SweepTemp removes the temporary files that a killed process left in dir and
-// returns their number. The caller holds the lock under which they are made.
-func SweepTemp(dir string) (int, error) {
-	root, err := os.OpenRoot(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
+// SweepTemp removes the temporary files that a killed process left for path.
+// The caller holds the lock under which they are made.
+func SweepTemp(path string) error {
+	root, err := os.OpenRoot(filepath.Dir(path))
+	if absent(err) {
+		return nil
 	}
 	if err != nil {
-		return 0, plain(dir, err)
+		return plain(path, err)
 	}
 	defer root.Close()
-	return sweepTemp(root)
-}
-
-func sweepTemp(root *os.Root) (int, error) {
 	entries, err := fs.ReadDir(root.FS(), ".")
 	if err != nil {
-		return 0, err
+		return plain(path, err)
 	}
-	n := 0
 	for _, e := range entries {
-		if !isTemp(e.Name()) || !e.Type().IsRegular() {
+		if base, ok := tempFor(e.Name()); !ok || base != filepath.Base(path) || e.IsDir() {
 			continue
 		}
-		if err := root.Remove(e.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return n, err
+		if err := root.Remove(e.Name()); err != nil && !absent(err) {
+			return plain(filepath.Join(filepath.Dir(path), e.Name()), err)
 		}
-		n++
 	}
-	return n, nil
-}
-
-func isTemp(name string) bool {
-	rest, ok := strings.CutPrefix(name, tempPrefix)
-	return ok && strings.TrimSuffix(rest, tempSuffix) != rest
+	return nil
 }
 
 // plain names the file once, as the person knows it, and what the system said.

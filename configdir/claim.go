@@ -62,7 +62,8 @@ func checkClaim(dir, id string) error {
 	empty := true
 	for _, e := range entries {
 		// The root of a fresh ext4 volume has lost+found.
-		empty = empty && (e.Name() == "lost+found" || isTemp(e.Name()))
+		_, temp := tempFor(e.Name())
+		empty = empty && (temp || e.Name() == "lost+found")
 	}
 	if empty {
 		return nil

@@ -169,8 +169,10 @@ func (d *dockerFile) logins() (logins []Login, warnings []string) {
 	return logins, warnings
 }
 
-// validHelper: a helper's suffix becomes part of a program's name.
+// validHelper: a helper's suffix becomes part of a program's name. Docker
+// Desktop writes desktop.exe into the config of a WSL distribution.
 func validHelper(s string) bool {
+	s = strings.TrimSuffix(s, ".exe")
 	if s == "" || len(s) > 128 {
 		return false
 	}
@@ -192,5 +194,6 @@ func badHelper(s string) error {
 
 // ours reports a helper suffix that leads back to regmint.
 func ours(helper string) bool {
+	helper = strings.TrimSuffix(helper, ".exe")
 	return helper == HelperName || strings.HasPrefix(helper, HelperName+"-")
 }

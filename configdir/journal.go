@@ -40,6 +40,19 @@ type journalFile struct {
 // Before.
 func (f *journalFile) exact(data []byte) bool { return slices.Contains(f.Ours, digest(data)) }
 
+// sweep removes what a killed install or uninstall left beside the file.
+func (f *journalFile) sweep(target string) error {
+	for _, path := range []string{target, f.Backup} {
+		if path == "" {
+			continue
+		}
+		if err := SweepTemp(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // readJournal reads the journal; an absent one is empty.
 func readJournal(path string) (*journal, error) {
 	data, _, err := readRegular(path, maxConfig, openNoFollow)

@@ -96,7 +96,7 @@ func relink(dir *os.Root, target, name string) error {
 
 // replaceWith makes something under a temporary name and renames it.
 func replaceWith(dir *os.Root, name string, make func(tmp string) error) error {
-	tmp := filepath.Join(filepath.Dir(name), tempPrefix+NewID()[:12]+tempSuffix)
+	tmp := tempName(name)
 	err := make(tmp)
 	if err == nil {
 		err = dir.Rename(tmp, name)

@@ -101,6 +101,7 @@ func TestLinksThatAChildPlantedAreNotFollowed(t *testing.T) {
 
 // H77: a child that swaps a directory for a link all the time, 1,000 removals.
 func TestAThousandRemovalsWhileAChildSwapsDirectoriesForLinks(t *testing.T) {
+	t.Parallel()
 	skipWindows(t, "links")
 	w := newWorld(t)
 	outside := filepath.Join(w.home, "outside")
@@ -224,6 +225,7 @@ func copyBinary(t *testing.T, dir string) string {
 }
 
 func TestRemovalsAtTheSameTimeDoNotDisturbEachOther(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for range 50 {
 		j := w.job()

@@ -89,6 +89,7 @@ func TestASweepKeepsWhatLivesAndRemovesTheRest(t *testing.T) {
 
 // A sweep never takes a job that is just being made.
 func TestJobsBornDuringSweepsSurvive(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	var wg sync.WaitGroup
 	done := make(chan struct{})

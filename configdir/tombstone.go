@@ -181,5 +181,6 @@ func ownDockerFile(name string) bool {
 	case configName, PointerName, "contexts", ".token_seed", ".token_seed.lock":
 		return true
 	}
-	return isTemp(name)
+	base, ok := tempFor(name)
+	return ok && ownDockerFile(base)
 }

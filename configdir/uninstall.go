@@ -28,7 +28,7 @@ func Uninstall(journalPath string) (UninstallReport, error) {
 
 func uninstall(journalPath string, s steps) (UninstallReport, error) {
 	var r UninstallReport
-	if _, err := os.Lstat(journalPath); absent(err) {
+	if !dirExists(filepath.Dir(journalPath)) {
 		return r, nil
 	}
 	release, err := lockJournal(journalPath)
@@ -36,6 +36,9 @@ func uninstall(journalPath string, s steps) (UninstallReport, error) {
 		return r, err
 	}
 	defer release()
+	if err := SweepTemp(journalPath); err != nil {
+		return r, err
+	}
 	j, err := readJournal(journalPath)
 	if err != nil {
 		return r, err
@@ -57,6 +60,9 @@ func uninstall(journalPath string, s steps) (UninstallReport, error) {
 func (r *UninstallReport) undo(f journalFile, s steps) error {
 	p, err := openPlanned(f.Path, os.Geteuid())
 	if err != nil {
+		return err
+	}
+	if err := f.sweep(p.target); err != nil {
 		return err
 	}
 	switch {
@@ -83,9 +89,6 @@ func (r *UninstallReport) restore(f journalFile, p *plannedFile, s steps) error 
 		return plain(p.target, err)
 	}
 	defer dir.Close()
-	if _, err := sweepTemp(dir); err != nil {
-		return plain(p.target, err)
-	}
 	name := filepath.Base(p.target)
 	switch {
 	case remove:

@@ -347,7 +347,7 @@ func TestLinksForAccountsAndPortableCopies(t *testing.T) {
 		}
 	}
 	for _, line := range tree(t, j.Root) {
-		if strings.Contains(line, tempPrefix) {
+		if strings.Contains(line, tempMark) {
 			t.Errorf("left behind: %s", line)
 		}
 	}
