@@ -16,10 +16,10 @@ BIN      ?= bin
 NESTED   := test/clients/rig test/clients/werf test/clients/current
 T        ?= 30s
 
-.PHONY: help build test demo e2e clients lint vuln bench fuzz script gen golden cross install clean
+.PHONY: help build test demo e2e clients lint fmt vuln bench fuzz script gen golden cross install clean
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z0-9 ]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
 
 build: ## both binaries into ./bin
 	@mkdir -p $(BIN)
@@ -39,9 +39,12 @@ e2e: build clients ## unmodified clients through the built binaries
 	PATH="$(CACHE)/clients/bin:$$PATH" $(REPORT) -- . -tags e2e ./test/e2e/...
 
 lint: $(LINT) ## golangci-lint, and go vet for three systems
-	$(LINT) run $(FIX) ./...
-	@for m in $(NESTED); do echo "golangci-lint in $$m"; (cd $$m && $(LINT) run $(FIX) ./...) || exit 1; done
+	$(LINT) run ./...
+	@for m in $(NESTED); do echo "golangci-lint in $$m"; (cd $$m && $(LINT) run ./...) || exit 1; done
 	@for os in linux darwin windows; do echo "go vet ($$os)"; GOOS=$$os CGO_ENABLED=0 $(GO) vet ./... || exit 1; done
+
+fmt: $(LINT) ## gofumpt and the order of imports
+	$(LINT) fmt ./...
 
 vuln: $(VULN) ## known vulnerabilities that the code reaches
 	@[ -z "$(VULNDB)" ] || { rm -rf "$(CACHE)/vulndb" && mkdir -p "$(CACHE)/vulndb" && tar xzf "$(VULNDB)" -C "$(CACHE)/vulndb"; }
@@ -54,13 +57,10 @@ fuzz: ## every fuzz target for T (default 30s)
 	@test/tools/fuzz.sh $(T)
 
 script: ## the command line scripts alone
-	$(REPORT) -- . ./test/script/...
+	$(REPORT) -- . -run TestScripts ./cmd/regmint
 
-gen: ## generated code and documents
-	$(GO) generate ./...
-
-golden: ## write golden files anew; look at the diff
-	GOLDEN_UPDATE=1 $(GO) test ./configdir/... ./agent/config/... ./cmd/...
+gen golden: ## generated documents and golden files anew; look at the diff
+	$(GO) generate ./... && GOLDEN_UPDATE=1 $(GO) test ./configdir/... ./agent/config/... ./cmd/...
 
 cross: ## both binaries for every system
 	@for p in $(PLATFORMS); do echo "$$p"; mkdir -p bin/$$p; \
