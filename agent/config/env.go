@@ -26,11 +26,11 @@ type Var struct {
 
 // The groups of Vars, in order.
 const (
-	GroupOwn      = "regmint's own"
-	GroupSystem   = "heeded everywhere"
-	GroupAgent    = "kept when the agent is started in the background"
-	GroupJob      = "set for the command of regmint run and by job open"
-	GroupIdentity = "select an ambient identity"
+	GroupOwn      = "Variables of regmint"
+	GroupSystem   = "Heeded everywhere"
+	GroupAgent    = "Kept when the agent is started in the background"
+	GroupJob      = "Set for the command of regmint run and by job open"
+	GroupIdentity = "Select an ambient identity"
 )
 
 // Groups lists the groups of Vars in the order of the reference.

@@ -48,7 +48,7 @@ func Reference(ps []providers.Provider) string {
 		if len(in) == 0 {
 			continue
 		}
-		fmt.Fprintf(&b, "\n### %s%s\n\n| variable | meaning | expects |\n|---|---|---|\n", strings.ToUpper(g[:1]), g[1:])
+		fmt.Fprintf(&b, "\n### %s\n\n| variable | meaning | expects |\n|---|---|---|\n", g)
 		for _, v := range in {
 			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", v.Name, cell(v.Meaning), cell(v.Expects))
 		}

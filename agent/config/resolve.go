@@ -35,7 +35,7 @@ type Resolver struct {
 
 // Resolve reads ref. Errors are *providers.Error and never hold the secret.
 // The text may not be empty or hold NUL; line ends are taken off its end and
-// refused inside, but for PEM blocks and JSON objects.
+// refused inside, but for PEM blocks, JSON objects and age identities.
 func (r Resolver) Resolve(ctx context.Context, ref providers.SecretRef) (providers.Secret, error) {
 	text, err := r.read(ctx, ref)
 	if err != nil {
@@ -98,10 +98,16 @@ func checkSecret(s string) error {
 		return errors.New("is empty")
 	case strings.ContainsRune(s, 0):
 		return errors.New("has a NUL byte in it")
-	case strings.ContainsAny(s, "\r\n") && !strings.HasPrefix(s, "-----BEGIN ") && !strings.HasPrefix(strings.TrimSpace(s), "{"):
+	case strings.ContainsAny(s, "\r\n") && !keyMaterial(s):
 		return errors.New("has a line end inside")
 	}
 	return nil
+}
+
+// keyMaterial reports a PEM block, a JSON object or an age identity.
+func keyMaterial(s string) bool {
+	return strings.HasPrefix(s, "-----BEGIN ") || strings.HasPrefix(strings.TrimSpace(s), "{") ||
+		strings.HasPrefix(s, "AGE-SECRET-KEY-") || strings.HasPrefix(s, "#") && strings.Contains(s, "\nAGE-SECRET-KEY-")
 }
 
 func misconfigured(format string, args ...any) error {

@@ -65,7 +65,7 @@ func TestReferencesAreResolvedByScheme(t *testing.T) {
 	if got := resolveOK(t, r, ref(t, "keyring:reg")); got != "from-keyring" {
 		t.Errorf("keyring: %q", got)
 	}
-	for text, want := range map[string]string{"s\n": "s", "s\r\n": "s", "s": "s", " s ": " s ", "-----BEGIN KEY-----\nx\n": "-----BEGIN KEY-----\nx", "{\n}\n": "{\n}"} {
+	for text, want := range map[string]string{"s\n": "s", "s\r\n": "s", "s": "s", " s ": " s ", "-----BEGIN KEY-----\nx\n": "-----BEGIN KEY-----\nx", "{\n}\n": "{\n}", "# age-keygen\nAGE-SECRET-KEY-1X\n": "# age-keygen\nAGE-SECRET-KEY-1X"} {
 		path := write(t, filepath.Join(t.TempDir(), "secret"), text)
 		if got := resolveOK(t, r, ref(t, "file:"+path)); got != want {
 			t.Errorf("file with %q: %q", text, got)

@@ -70,13 +70,11 @@ func (f SavedFile) Update(ctx context.Context, change func(*Saved) error) error 
 	if err := os.MkdirAll(f.StateDir, 0o700); err != nil {
 		return fmt.Errorf("cannot make the state directory: %w", err)
 	}
-	lock := flock.New(filepath.Join(f.StateDir, "config.lock"), flock.SetPermissions(0o600))
-	wait, cancel := context.WithTimeout(ctx, lockWait)
-	defer cancel()
-	if ok, err := lock.TryLockContext(wait, 20*time.Millisecond); !ok {
-		return fmt.Errorf("cannot lock %s: %w", lock.Path(), err)
+	unlock, err := lockFile(ctx, filepath.Join(f.StateDir, "config.lock"))
+	if err != nil {
+		return err
 	}
-	defer lock.Close()
+	defer unlock()
 	s, err := f.Read()
 	if err != nil {
 		return fmt.Errorf("%w\nnothing was written; repair the file or move it away", err)
@@ -101,6 +99,29 @@ func (f SavedFile) Update(ctx context.Context, change func(*Saved) error) error 
 		return errors.New("these settings cannot be saved: they would read back differently")
 	}
 	return f.write(after)
+}
+
+// lockFile waits in the kernel's queue, which is fair, until ctx ends.
+func lockFile(ctx context.Context, path string) (unlock func(), err error) {
+	l := flock.New(path, flock.SetPermissions(0o600))
+	ctx, cancel := context.WithTimeout(ctx, lockWait)
+	defer cancel()
+	locked := make(chan error, 1)
+	go func() { locked <- l.Lock() }()
+	select {
+	case err := <-locked:
+		if err != nil {
+			return nil, fmt.Errorf("cannot lock %s: %w", path, err)
+		}
+		return func() { _ = l.Close() }, nil
+	case <-ctx.Done():
+		go func() { // ends when the lock is free
+			if <-locked == nil {
+				_ = l.Close()
+			}
+		}()
+		return nil, fmt.Errorf("another regmint is changing the saved settings: %w", ctx.Err())
+	}
 }
 
 func (f SavedFile) write(data []byte) error {

@@ -64,14 +64,24 @@ func lockDir(ctx context.Context, dir, name string) (unlock func(), err error) {
 	l := flock.New(filepath.Join(dir, name), flock.SetPermissions(0o600))
 	ctx, cancel := context.WithTimeout(ctx, lockWait)
 	defer cancel()
-	if ok, err := l.TryLockContext(ctx, 10*time.Millisecond); !ok {
-		if ctx.Err() != nil {
-			return nil, &providers.Error{Kind: providers.Unavailable, Hint: "try again",
-				Err: &wrapped{"another regmint is changing the saved logins", ErrUnavailable}}
+	// The kernel's own queue is fair, which a loop of attempts is not.
+	locked := make(chan error, 1)
+	go func() { locked <- l.Lock() }()
+	select {
+	case err := <-locked:
+		if err != nil {
+			return nil, unavailable(err, "cannot lock %s", l.Path())
 		}
-		return nil, unavailable(err, "cannot lock %s", l.Path())
+		return func() { _ = l.Close() }, nil
+	case <-ctx.Done():
+		go func() { // ends when the lock is free
+			if <-locked == nil {
+				_ = l.Close()
+			}
+		}()
+		return nil, &providers.Error{Kind: providers.Unavailable, Hint: "try again",
+			Err: &wrapped{"another regmint is changing the saved logins", ErrUnavailable}}
 	}
-	return func() { _ = l.Close() }, nil
 }
 
 // sweepTemp removes temporary files that killed writes left. Writers of other

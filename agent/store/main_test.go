@@ -112,6 +112,22 @@ func fakeChild(mode, dir string) int {
 	return serveRing(context.Background(), fakeRing{mode, dir}, usesBus, os.Stdin, os.Stdout)
 }
 
+// quickRace takes away the second that the race detector waits at every exit.
+const quickRace = "GORACE=atexit_sleep_ms=0"
+
+// childCommand is the command line of a fake child.
+func childCommand(args ...string) []string {
+	exe, err := os.Executable()
+	if err != nil {
+		panic(err)
+	}
+	cmd := append([]string{exe, "keyring-child"}, args...)
+	if runtime.GOOS == "windows" {
+		return cmd
+	}
+	return append([]string{"/usr/bin/env", quickRace}, cmd...)
+}
+
 // parentMain is an agent that waits for its keyring: parent STATE BUS CHILD…
 func parentMain(args []string) int {
 	s, err := Open(Options{Kind: KindKeyring, StateDir: args[0], Child: args[2:], Interactive: true, Env: []string{"DBUS_SESSION_BUS_ADDRESS=unix:path=" + args[1]}})
@@ -172,10 +188,8 @@ func listenBus(t *testing.T, deaf bool) string {
 }
 
 func (m *machine) options(kind string) Options {
-	exe, err := os.Executable()
-	must(m.t, err)
 	return Options{
-		Kind: kind, StateDir: m.state, Child: []string{exe, "keyring-child", m.mode, m.ring, m.marker}, Env: m.env,
+		Kind: kind, StateDir: m.state, Child: childCommand(m.mode, m.ring, m.marker), Env: m.env,
 		Log: slog.New(slog.NewTextHandler(m.log, nil)),
 	}
 }

@@ -138,11 +138,7 @@ func TestGoroutinesLoseNothing(t *testing.T) {
 // writerMain is another process: writer STATE RING BUS KIND ID N [forever].
 func writerMain(args []string) int {
 	state, ring, bus, kind, id := args[0], args[1], args[2], args[3], args[4]
-	exe, err := os.Executable()
-	if err != nil {
-		return 1
-	}
-	s, err := Open(Options{Kind: kind, StateDir: state, Child: []string{exe, "keyring-child", "ok", ring}, Env: []string{"DBUS_SESSION_BUS_ADDRESS=unix:path=" + bus}})
+	s, err := Open(Options{Kind: kind, StateDir: state, Child: childCommand("ok", ring), Env: []string{"DBUS_SESSION_BUS_ADDRESS=unix:path=" + bus}})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -174,7 +170,9 @@ func value(i int) string {
 func (m *machine) writer(kind, id string, more ...string) *exec.Cmd {
 	exe, err := os.Executable()
 	must(m.t, err)
-	return exec.Command(exe, append([]string{"writer", m.state, m.ring, m.bus, kind, id}, more...)...)
+	cmd := exec.Command(exe, append([]string{"writer", m.state, m.ring, m.bus, kind, id}, more...)...)
+	cmd.Env = append(os.Environ(), quickRace)
+	return cmd
 }
 
 func TestEightProcessesLoseNothing(t *testing.T) {
