@@ -4,6 +4,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -58,6 +60,9 @@ func (a *app) refresh(ctx context.Context, host string, keys []string) error {
 			err = outcomeError(resp.Outcome, resp.Kind, resp.Message)
 		}
 		if err == nil {
+			err = a.stillAccepted(ctx, key, resp)
+		}
+		if err == nil {
 			a.sawVersion(resp.Version)
 			a.say("%s: %s, %s", key, resp.Username, lifeText(resp, a.now()))
 			continue
@@ -71,6 +76,34 @@ func (a *app) refresh(ctx context.Context, host string, keys []string) error {
 		}
 	}
 	return first
+}
+
+// stillAccepted asks the registry about a secret that does not expire: getting
+// it from the store again says nothing. Only a clear refusal counts.
+func (a *app) stillAccepted(ctx context.Context, key string, resp *api.GetResponse) error {
+	k, err := providers.ParseKey(key)
+	if err != nil || resp.ExpiresAt != 0 {
+		return nil
+	}
+	cfg, _, err := a.loadConfig()
+	if err != nil {
+		return nil
+	}
+	for _, acc := range cfg.Accounts {
+		if acc.Name != resp.Account || !slices.ContainsFunc(acc.Hosts, func(p providers.Pattern) bool { return p.MatchHost(k.Host) }) {
+			continue
+		}
+		acc.Username = resp.Username
+		t := &trial{a: a, cfg: cfg, host: k.Host, account: acc, secret: providers.NewSecret(resp.Secret)}
+		if err := t.try(ctx); err != nil && providers.KindOf(err) == providers.LoginRequired {
+			return &exitStatus{
+				code: exitLogin, hint: "run: regmint login " + k.Host.String(),
+				err: fmt.Errorf("%s: the registry refuses the saved login of %s", k.Host, resp.Username),
+			}
+		}
+		return nil
+	}
+	return nil
 }
 
 // refreshAll renews what the agent knows by name or holds in memory.

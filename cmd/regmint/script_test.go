@@ -60,6 +60,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": codeCmd, "registry": registryCmd, "expand": expandCmd, "kill-agent": killAgentCmd,
 			"jq": jsonCmd, "no-secret": noSecretCmd, "mode": modeCmd, "wait-status": waitStatusCmd,
+			"wait-agent": waitAgentCmd, "signal-agent": signalAgentCmd,
 		},
 	})
 }
@@ -236,12 +237,7 @@ func killAgentCmd(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) > 0 {
 		ts.Fatalf("usage: kill-agent")
 	}
-	ts.Check(ts.Exec("regmint", "status", "--format", "json"))
-	var st api.Status
-	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &st))
-	if st.PID <= 1 || st.PID == os.Getpid() {
-		ts.Fatalf("the agent's pid is %d", st.PID)
-	}
+	st := scriptAgent(ts)
 	ts.Check(syscall.Kill(st.PID, syscall.SIGKILL))
 	for range 200 { // until the kernel has closed its socket
 		c, err := net.Dial("unix", st.Socket)
@@ -252,6 +248,43 @@ func killAgentCmd(ts *testscript.TestScript, neg bool, args []string) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	ts.Fatalf("the killed agent still answers")
+}
+
+// scriptAgent is the status of the script's own agent.
+func scriptAgent(ts *testscript.TestScript) api.Status {
+	ts.Check(ts.Exec("regmint", "status", "--format", "json"))
+	var st api.Status
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &st))
+	if st.PID <= 1 || st.PID == os.Getpid() || filepath.Dir(st.Socket) != ts.Getenv("REGMINT_RUNTIME_DIR") {
+		ts.Fatalf("the agent's pid is %d, its socket %s", st.PID, st.Socket)
+	}
+	return st
+}
+
+// signalAgentCmd: signal-agent HUP|USR1|TERM.
+func signalAgentCmd(ts *testscript.TestScript, neg bool, args []string) {
+	signals := map[string]syscall.Signal{"HUP": syscall.SIGHUP, "USR1": syscall.SIGUSR1, "TERM": syscall.SIGTERM}
+	if neg || len(args) != 1 || signals[args[0]] == 0 {
+		ts.Fatalf("usage: signal-agent HUP|USR1|TERM")
+	}
+	ts.Check(syscall.Kill(scriptAgent(ts).PID, signals[args[0]]))
+}
+
+// waitAgentCmd waits until an agent answers that runs in the background of the
+// script; none is started for it.
+func waitAgentCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 0 {
+		ts.Fatalf("usage: wait-agent")
+	}
+	for range 200 {
+		c, err := net.Dial("unix", filepath.Join(ts.Getenv("REGMINT_RUNTIME_DIR"), "agent.sock"))
+		if err == nil {
+			_ = c.Close()
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	ts.Fatalf("no agent answers")
 }
 
 // jsonCmd: jq FILE PATH [WANT] reads a JSON file; PATH is a/0/b. With neg the

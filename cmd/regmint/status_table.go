@@ -189,7 +189,7 @@ func (v statusView) footer(b *strings.Builder) {
 	}
 	locked := ""
 	if v.st.Locked {
-		locked = " (locked: run regmint unlock)"
+		locked = " (run: regmint unlock)"
 	}
 	line(plain, "store: %s%s", v.st.Store, locked)
 	if v.st.PID != 0 {
