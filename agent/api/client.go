@@ -116,7 +116,7 @@ func (c *Client) roundTrip(ctx context.Context, method, path string, body []byte
 		}
 	}
 	h, answer, err := c.exchange(ctx, msg, limit)
-	if again && kept && stale(err) && len(c.in.buf) == 0 {
+	if again && kept && stale(err) && !c.in.pending() {
 		if err := c.redial(ctx); err != nil {
 			return nil, err
 		}
@@ -182,17 +182,24 @@ func stale(err error) bool { return errors.Is(err, io.EOF) || isReset(err) }
 
 // wireError says in words what went wrong with a connection.
 func wireError(ctx context.Context, err error) error {
-	switch {
-	case ctx.Err() != nil:
-		err = ctx.Err()
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		err = context.DeadlineExceeded
-	}
+	err = contextError(ctx, err)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("the agent does not answer: %w", err)
 	case stale(err), errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("the agent closed the connection: %w", err)
+	}
+	return err
+}
+
+// contextError is the context's error where it is why a read or write ended;
+// the connection may notice its deadline before the context does.
+func contextError(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return context.DeadlineExceeded
 	}
 	return err
 }

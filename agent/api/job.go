@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -68,9 +67,6 @@ func findJob(env environment) (JobRef, bool, error) {
 	}
 	pointer := filepath.Join(dir, pointerName)
 	id, socket, err := readPointer(pointer)
-	if errors.Is(err, fs.ErrNotExist) {
-		return JobRef{}, false, nil
-	}
 	if err != nil {
 		return JobRef{}, true, fmt.Errorf("job file %s: %w", pointer, err)
 	}
@@ -85,8 +81,8 @@ func findJob(env environment) (JobRef, bool, error) {
 }
 
 // dockerDir is docker's configuration directory, absolute and with its links
-// resolved, so that its parent is the job's directory; "" where it does not
-// exist.
+// resolved, so that its parent is the job's directory; "" where it names no
+// job.
 func (e environment) dockerDir() string {
 	dir := e.get("DOCKER_CONFIG")
 	if dir == "" {

@@ -79,9 +79,8 @@ func (l *Lease) Next(ctx context.Context) (JobEvent, error) {
 		var e JobEvent
 		err = unmarshal(body, &e)
 		return e, err
-	case ctx.Err() != nil:
-		err = ctx.Err()
-	case stale(err), errors.Is(err, io.ErrUnexpectedEOF):
+	}
+	if err = contextError(ctx, err); stale(err) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = io.EOF
 	}
 	return JobEvent{}, err
