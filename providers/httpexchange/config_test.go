@@ -52,6 +52,7 @@ func TestConfigurationMistakesAreNamed(t *testing.T) {
 		"no template uses {{.Secret}}":            func(_ *providers.Account, o *Options) { o.Form = nil },
 		"identity_token is not set":               func(_ *providers.Account, o *Options) { o.Form["t"] = "{{.IdentityToken}}" },
 		"no template uses {{.IdentityToken}}":     func(_ *providers.Account, o *Options) { o.IdentityToken = id },
+		"audience belongs to identity_token":      func(_ *providers.Account, o *Options) { o.Audience = "a" },
 		"form.t: no valid template":               func(_ *providers.Account, o *Options) { o.Form["t"] = "{{.Secret" },
 		"endpoint has no meaning":                 func(a *providers.Account, _ *Options) { a.Endpoint = "https://x.example" },
 		"form.t: a template has no field .Env":    func(_ *providers.Account, o *Options) { o.Form["t"] = "{{.Env}}" },

@@ -244,6 +244,8 @@ func (p *plan) checkInputs(a providers.Account, o *Options) error {
 		return errors.New("a template uses {{.IdentityToken}}, but identity_token is not set")
 	case !p.uses.IdentityToken && !o.IdentityToken.IsZero():
 		return errors.New("identity_token is set, but no template uses {{.IdentityToken}}")
+	case o.Audience != "" && o.IdentityToken.IsZero():
+		return errors.New("audience belongs to identity_token, which is not set")
 	case p.uses.Username && a.Username == "":
 		return errors.New("a template uses {{.Username}}, but username is not set")
 	}

@@ -16,8 +16,8 @@ import (
 	"github.com/regmint/regmint/providers"
 )
 
-// Do sends a request, at most three times, under ctx. A status of 400 and more
-// is an *Error wrapping a *StatusError, returned beside the Response; so is a
+// Do sends a request, at most three times, under ctx. A status of 300 and more
+// that is no redirect to follow is an *Error wrapping a *StatusError, returned beside the Response; so is a
 // failure to get an answer, wrapping a *TransportError (with a nil Response).
 func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
 	if r.Method == "" {
@@ -30,11 +30,11 @@ func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
 	start := time.Now()
 	var waited time.Duration
 	for try := 1; ; try++ {
-		res, err := c.try(ctx, r, u)
-		if err == nil && res.Status < 400 {
+		res, at, err := c.try(ctx, r, u)
+		if err == nil && res.Status < 300 {
 			return res, nil
 		}
-		fail := c.judge(ctx, r, u, res, err, time.Since(start))
+		fail := c.judge(ctx, r, at, res, err, time.Since(start))
 		wait, again := c.next(ctx, r, fail, try, waited)
 		if !again {
 			return res, fail
@@ -58,8 +58,9 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// try is one attempt: up to six requests along redirects, one body.
-func (c *Client) try(ctx context.Context, r Request, u *url.URL) (*Response, error) {
+// try is one attempt: up to six requests along redirects, one body. It also
+// says which URL it was at.
+func (c *Client) try(ctx context.Context, r Request, u *url.URL) (*Response, *url.URL, error) {
 	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
 	var peer netip.Addr
@@ -67,7 +68,7 @@ func (c *Client) try(ctx context.Context, r Request, u *url.URL) (*Response, err
 	for n := 1; ; n++ {
 		res, addr, err := c.hop(ctx, hop, peer)
 		if err != nil {
-			return nil, err
+			return nil, hop.url, err
 		}
 		if n == 1 {
 			peer = addr
@@ -75,10 +76,11 @@ func (c *Client) try(ctx context.Context, r Request, u *url.URL) (*Response, err
 		next, err := hop.follow(res, n, r.SameOrigin)
 		if err != nil {
 			_ = res.Body.Close()
-			return nil, err
+			return nil, hop.url, err
 		}
 		if next == nil {
-			return c.finish(res, hop.url, peer)
+			out, err := c.finish(res, hop.url, peer)
+			return out, hop.url, err
 		}
 		_ = res.Body.Close()
 		hop = next
@@ -108,7 +110,7 @@ func (c *Client) hop(ctx context.Context, h *hop, first netip.Addr) (*http.Respo
 		// A redirect to elsewhere is the word of the first peer: it leads to
 		// no address that the first peer is not like.
 		to = c.Guarded(PolicyLike(first))
-		defer to.direct.CloseIdleConnections()
+		to.direct.DisableKeepAlives = true // one request, and nobody to close the pool
 	}
 	res, err := to.roundTrip(req)
 	if c.Proxied(h.url) {
@@ -145,7 +147,7 @@ func (c *Client) finish(res *http.Response, u *url.URL, peer netip.Addr) (*Respo
 	defer func() { _ = res.Body.Close() }()
 	c.checkClock(res)
 	out := &Response{Status: res.StatusCode, Header: res.Header, URL: u, Remote: peer}
-	if res.StatusCode >= 400 {
+	if res.StatusCode >= 300 {
 		out.Body, _ = io.ReadAll(io.LimitReader(res.Body, maxErrBody))
 		return out, nil
 	}

@@ -158,7 +158,7 @@ func (c *Client) transportFailure(ctx context.Context, r Request, u *url.URL, er
 		}
 	case errors.Is(err, context.Canceled):
 		te.Reason, te.cause = "cancelled", context.Canceled
-	case tlsReason(te, out, u, err):
+	case tlsReason(te, out, u, newRedactor(r), err):
 	default:
 		netReason(te, newRedactor(r), err)
 	}
@@ -177,7 +177,7 @@ func timedOut(ctx context.Context, err error) bool {
 }
 
 // tlsReason names what is wrong with a certificate or a handshake.
-func tlsReason(te *TransportError, out *providers.Error, u *url.URL, err error) bool {
+func tlsReason(te *TransportError, out *providers.Error, u *url.URL, red redactor, err error) bool {
 	var name x509.HostnameError
 	var unknown x509.UnknownAuthorityError
 	var invalid x509.CertificateInvalidError
@@ -203,9 +203,9 @@ func tlsReason(te *TransportError, out *providers.Error, u *url.URL, err error) 
 		te.Reason = "tls: certificate of " + Printable(u.Hostname(), 100) + " cannot be verified"
 	case errors.As(err, &alert):
 		te.Reason = "tls: the server refused the handshake (" + Printable(alert.Error(), 80) + ")"
-	case strings.Contains(err.Error(), "tls: "): // the library's own constant texts, and numbers
+	case strings.HasPrefix(err.Error(), "tls: "), strings.HasPrefix(err.Error(), "remote error: tls: "):
 		_, t, _ := strings.Cut(err.Error(), "tls: ")
-		te.Reason = "tls: " + Printable(t, 100)
+		te.Reason = "tls: " + red.clean(t, 100)
 	default:
 		return false
 	}

@@ -70,7 +70,7 @@ func Probe(ctx context.Context, cfg Config) (*Registry, error) {
 		}
 		cfg.Realms = append(cfg.Realms[:len(cfg.Realms):len(cfg.Realms)], hub)
 	}
-	if cfg.Account.PlainHTTP {
+	if cfg.Account.PlainHTTP && !cfg.Host.IsLoopback() {
 		return probe(ctx, cfg, "http://"+name)
 	}
 	r, err := probe(ctx, cfg, "https://"+name)
@@ -94,7 +94,11 @@ func probe(ctx context.Context, cfg Config, base string) (*Registry, error) {
 	case err == nil && !isPage(res):
 		return r, nil
 	case err == nil || providers.KindOf(err) == providers.Misconfigured:
-		return nil, r.fail(providers.Misconfigured, fmt.Errorf("not a registry v2 API: HTTP %d at %s", res.Status, httpx.CleanURL(res.URL)))
+		e := r.fail(providers.Misconfigured, fmt.Errorf("not a registry v2 API: HTTP %d at %s", res.Status, httpx.CleanURL(res.URL)))
+		if r.plain && res.Status == http.StatusBadRequest { // what TLS servers answer to plain requests
+			e.Hint = "if the registry speaks https, remove plain_http"
+		}
+		return nil, e
 	case providers.KindOf(err) == providers.Denied: // nobody has logged in yet: this speaks of no credential
 		return nil, r.fail(providers.Unavailable, fmt.Errorf("HTTP 403 at %s before any login", httpx.CleanURL(res.URL)))
 	}

@@ -58,10 +58,14 @@ func (r *Registry) Exchange(ctx context.Context, c providers.Credential, scopes 
 		return t, err
 	}
 	t, res, err := x.get(ctx)
-	if noSuchForm(res) {
-		t, _, err = x.post(ctx, url.Values{"grant_type": {"password"}, "username": {c.Username}, "password": {c.Secret.Reveal()}})
+	if !noSuchForm(res) {
+		return t, err
 	}
-	return t, err
+	t, res, perr := x.post(ctx, url.Values{"grant_type": {"password"}, "username": {c.Username}, "password": {c.Secret.Reveal()}})
+	if noSuchForm(res) {
+		return Token{}, err // neither form: the first answer says more
+	}
+	return t, perr
 }
 
 // noSuchForm reports an answer that means "not this way".

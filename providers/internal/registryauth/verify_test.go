@@ -138,6 +138,7 @@ func TestWhatIsNoRegistryIsSaid(t *testing.T) {
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		}, providers.Misconfigured, "not a registry v2 API: HTTP 200 at"},
 		"403":          {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) }, providers.Unavailable, "before any login"},
+		"304":          {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(304) }, providers.Misconfigured, "not a registry v2 API: HTTP 304"},
 		"500":          {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, providers.Unavailable, "HTTP 500"},
 		"no challenge": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }, providers.Misconfigured, "names no way"},
 		"negotiate": {func(w http.ResponseWriter, _ *http.Request) {
@@ -175,11 +176,22 @@ func TestPlainHTTPIsTakenWhereItIsSaidAndOnLoopback(t *testing.T) {
 		e := setup(t, addr(s), providers.Account{}, nil, nil)
 		judge(t, registryauth.Verify(t.Context(), e.cfg, login("ci", canary), nil), "", "")
 	})
+	t.Run("loopback with TLS, plain_http said", func(t *testing.T) {
+		ca := httpxtest.NewCA(t)
+		e := setup(t, addr(ca.Server(t, fake())), providers.Account{PlainHTTP: true}, ca, nil)
+		judge(t, registryauth.Verify(t.Context(), e.cfg, login("ci", canary), nil), "", "")
+	})
 	dns := httpxtest.NewDNS(t, map[string][]string{"reg.example": {"127.0.0.1"}})
 	resolve := func(c *httpx.Config) { c.Resolver = dns.Resolver() }
 	t.Run("a name, unsaid", func(t *testing.T) {
 		e := setup(t, "reg.example:"+port, providers.Account{}, nil, resolve)
 		judge(t, registryauth.Verify(t.Context(), e.cfg, login("ci", canary), nil), providers.Unavailable, "server gave HTTP response to HTTPS client; set plain_http = true")
+	})
+	t.Run("a name with TLS, plain_http said", func(t *testing.T) {
+		ca := httpxtest.NewCA(t)
+		_, tlsPort, _ := strings.Cut(addr(ca.Server(t, fake(), "reg.example")), ":")
+		e := setup(t, "reg.example:"+tlsPort, providers.Account{PlainHTTP: true}, ca, resolve)
+		judge(t, registryauth.Verify(t.Context(), e.cfg, login("ci", canary), nil), providers.Misconfigured, "if the registry speaks https, remove plain_http")
 	})
 	t.Run("a name, said", func(t *testing.T) {
 		e := setup(t, "reg.example:"+port, providers.Account{PlainHTTP: true}, nil, resolve)

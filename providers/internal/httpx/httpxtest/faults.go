@@ -111,6 +111,12 @@ func brokenServers() []Fault {
 		{Name: "TLS self-signed", Kind: providers.Unavailable, Want: "certificate signed by unknown authority", Server: func(t testing.TB, _ *CA) string {
 			return NewCA(t).Server(t, http.NotFoundHandler()).Listener.Addr().String()
 		}},
+		{Name: "TLS asks for a client certificate", Kind: providers.Unavailable, Want: "tls: ", Server: func(t testing.TB, ca *CA) string {
+			s := ca.ServerWith(t, http.NotFoundHandler(), &tls.Config{ClientAuth: tls.RequireAnyClientCert,
+				Certificates: []tls.Certificate{ca.Leaf(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour), "127.0.0.1")}})
+			return s.Listener.Addr().String()
+		}},
+		{Name: "malformed answer that repeats the request", Kind: providers.Unavailable, Want: "no valid HTTP", Server: parrot},
 		{Name: "TLS 1.0", Kind: providers.Unavailable, Want: "tls: ", Server: func(t testing.TB, ca *CA) string {
 			s := ca.ServerWith(t, http.NotFoundHandler(), &tls.Config{MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10,
 				Certificates: []tls.Certificate{ca.Leaf(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour), "127.0.0.1")}})
@@ -183,6 +189,26 @@ func reset(t testing.TB, _ *CA) string {
 				_ = tc.SetLinger(0)
 			}
 			_ = c.Close()
+		}
+	}()
+	return l.Addr().String()
+}
+
+// parrot answers with the request in place of a status line.
+func parrot(t testing.TB, ca *CA) string {
+	l := tls.NewListener(listen(t), &tls.Config{Certificates: []tls.Certificate{ca.Leaf(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour), "127.0.0.1")}})
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer func() { _ = c.Close() }()
+				buf := make([]byte, 4096)
+				n, _ := c.Read(buf)
+				_, _ = fmt.Fprintf(c, "tls: %q\r\n\r\n", buf[:n])
+			}()
 		}
 	}()
 	return l.Addr().String()
