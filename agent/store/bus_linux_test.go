@@ -132,6 +132,9 @@ func TestRealKeyring(t *testing.T) {
 			t.Skipf("SKIPPED LOUDLY: no %s; install it: apt-get install -y dbus gnome-keyring", program)
 		}
 	}
+	if out, err := exec.Command("dbus-run-session", "--", "true").CombinedOutput(); err != nil {
+		t.Skipf("SKIPPED LOUDLY: no D-Bus session starts here (%v: %s); run the tests as a user with a passwd entry", err, out)
+	}
 	exe, err := os.Executable()
 	must(t, err)
 	for _, state := range []string{"unlocked", "locked"} {
