@@ -40,11 +40,7 @@ gets one in turn.`,
   printf %s "$TOKEN" | regmint login registry.example.com -u ci --password-stdin
   regmint login ghcr.io --as work`,
 		Args: func(c *cobra.Command, args []string) error {
-			if c.Flags().Changed("password") {
-				return usage(`printf %s "$TOKEN" | regmint login HOST -u USER --password-stdin`,
-					"every process can read a command line: use --password-stdin")
-			}
-			return cobra.MaximumNArgs(1)(c, args)
+			return passwordFlag(c, cobra.MaximumNArgs(1)(c, args))
 		},
 		RunE: command(func(ctx context.Context, args []string) error {
 			host := ""
@@ -54,6 +50,7 @@ gets one in turn.`,
 			return a.login(ctx, o, host)
 		}),
 	}
+	c.SetFlagErrorFunc(passwordFlag)
 	f := c.Flags()
 	f.StringVarP(&o.user, "username", "u", "", "user name")
 	f.BoolVar(&o.stdin, "password-stdin", false, "read the password or token from stdin")
@@ -67,6 +64,15 @@ gets one in turn.`,
 	f.Lookup("password").NoOptDefVal = "-"
 	f.Lookup("password").Hidden = true
 	return c
+}
+
+// passwordFlag answers -p, whatever else is wrong with the line.
+func passwordFlag(c *cobra.Command, err error) error {
+	if !c.Flags().Changed("password") {
+		return err
+	}
+	return usage(`printf %s "$TOKEN" | regmint login HOST -u USER --password-stdin`,
+		"every process can read a command line: use --password-stdin")
 }
 
 // login is the whole command.
