@@ -62,7 +62,7 @@ func (c *Core) get(ctx context.Context, j *job, req *api.GetRequest) (*api.GetRe
 		return c.fail(s, q, req.Soft, err), q
 	}
 	c.succeeded(q.host)
-	c.handOut(q, cred)
+	c.handOut(q, j, cred)
 	if cred.ExpiresAt.IsZero() {
 		c.verifyLater(src, q, cred)
 	}
@@ -94,7 +94,6 @@ func (c *Core) ask(s *snapshot, j *job, req *api.GetRequest) (asked, *api.GetRes
 	if key.Item != "" {
 		return q, c.item(s, j, key)
 	}
-	pick := req.Account
 	if j != nil {
 		if why := j.closedReason(); why != "" {
 			return q, failure{host: key.Host, err: &providers.Error{Kind: providers.Denied, Host: key.Host, Err: errors.New(why)}}.response()
@@ -102,24 +101,12 @@ func (c *Core) ask(s *snapshot, j *job, req *api.GetRequest) (asked, *api.GetRes
 		if !j.allows(key.Host) {
 			return q, &api.GetResponse{Outcome: api.NotFound}
 		}
-		if pick == "" {
-			pick = j.picks[key.Host]
-		}
 	}
-	sel, err := c.selector(s, j)
-	if err == nil {
-		q.account, err = sel.Select(key.Host, key.Repository, pick)
-	}
-	if providers.KindOf(err) == providers.NoAccount && err != nil && pick == "" {
-		if a, ok := c.ambient(key.Host); ok {
-			q.account, err = s.cfg.Policy.Apply(a)
-		} else if a, ok := j.carried(key.Host); ok {
-			q.account, err = a, nil
-		} else {
+	pick := c.choice(j, key.Host, req.Account)
+	if q.account, err = c.account(s, j, key, pick); err != nil {
+		if providers.KindOf(err) == providers.NoAccount && pick == "" {
 			return q, c.behind(s, j, key.Host, req)
 		}
-	}
-	if err != nil {
 		return q, c.fail(s, q, req.Soft, err)
 	}
 	q.provider = c.provider(q.account.Provider)
@@ -131,6 +118,36 @@ func (c *Core) ask(s *snapshot, j *job, req *api.GetRequest) (asked, *api.GetRes
 	}
 	c.remember(q)
 	return q, nil
+}
+
+// choice is the account named by the caller, else the one the job was opened
+// with for the host, unless somebody logged in inside the job since: nobody is
+// told "Login Succeeded" for what is not used. "" for neither.
+func (c *Core) choice(j *job, h providers.Host, pick string) string {
+	if pick == "" && j != nil && !j.loggedIn(h) {
+		return j.picks[h]
+	}
+	return pick
+}
+
+// account is who answers for a key: an account, else an identity recognised by
+// the host's name, else a login that the job's caller had.
+func (c *Core) account(s *snapshot, j *job, k providers.Key, pick string) (providers.Account, error) {
+	sel, err := c.selector(s, j)
+	if err != nil {
+		return providers.Account{}, err
+	}
+	a, err := sel.Select(k.Host, k.Repository, pick)
+	if err == nil || providers.KindOf(err) != providers.NoAccount || pick != "" {
+		return a, err
+	}
+	if a, ok := c.ambient(k.Host); ok {
+		return s.cfg.Policy.Apply(a)
+	}
+	if a, ok := j.carried(k.Host); ok {
+		return a, nil
+	}
+	return a, err
 }
 
 // parseAsk reads a client's key or a target.

@@ -76,6 +76,9 @@ func (c *Core) newJob(req api.JobRequest, parent *job) (*job, error) {
 	if req.Only && len(j.named) == 0 {
 		return nil, &providers.Error{Kind: providers.Misconfigured, Err: errors.New("--only needs a target"), Hint: "add -r HOST"}
 	}
+	if parent != nil {
+		maps.Copy(j.picks, parent.picks)
+	}
 	s := c.state.Load()
 	if req.ConfigText != "" {
 		cfg, err := config.LoadText(config.TextOptions{Name: req.ConfigName, Text: req.ConfigText, Providers: c.o.Providers, Policy: s.cfg.Policy})
@@ -151,6 +154,19 @@ func (j *job) drop(k providers.Key) bool {
 	}
 	j.sel = nil
 	return ok
+}
+
+// loggedIn reports a login to h made inside the job or one around it.
+func (j *job) loggedIn(h providers.Host) bool {
+	for ; j != nil; j = j.parent {
+		j.mu.Lock()
+		_, ok := j.logins[h.String()]
+		j.mu.Unlock()
+		if ok {
+			return true
+		}
+	}
+	return false
 }
 
 // itemName is the name of what a key stores: the host, or host/item for the

@@ -284,7 +284,7 @@ func (c *Core) jobResponse(j *job) *api.JobResponse {
 		if err != nil {
 			continue
 		}
-		a, err := sel.Select(h, "", j.picks[h])
+		a, err := sel.Select(h, "", c.choice(j, h, ""))
 		if err != nil {
 			continue
 		}

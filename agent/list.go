@@ -28,11 +28,7 @@ func (c *Core) List(j *job) *api.ListResponse {
 		if err != nil {
 			continue
 		}
-		pick := ""
-		if j != nil {
-			pick = j.picks[h]
-		}
-		a, err := sel.Select(h, "", pick)
+		a, err := sel.Select(h, "", c.choice(j, h, ""))
 		if err != nil {
 			var ok bool
 			if a, ok = j.carried(h); !ok {

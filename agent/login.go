@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"hash/maphash"
+	"maps"
 	"strings"
 	"time"
 
@@ -20,20 +21,22 @@ import (
 // stores it back (docker login does).
 const handedLife = 24 * time.Hour
 
-// handedKey recognises a secret of a host without keeping it.
+// handedKey recognises a secret that an account gave out for a host, without
+// keeping it.
 type handedKey struct {
-	host providers.Host
-	sum  uint64
+	host    providers.Host
+	account string // its id
+	sum     uint64
 }
 
 var handedSeed = maphash.MakeSeed()
 
-func handed(h providers.Host, s providers.Secret) handedKey {
-	return handedKey{host: h, sum: maphash.String(handedSeed, s.Reveal())}
+func handed(h providers.Host, account string, s providers.Secret) handedKey {
+	return handedKey{host: h, account: account, sum: maphash.String(handedSeed, s.Reveal())}
 }
 
-func (c *Core) handOut(q asked, cred providers.Credential) {
-	k, now := handed(q.host, cred.Secret), c.now()
+func (c *Core) handOut(q asked, j *job, cred providers.Credential) {
+	k, now := handed(q.host, accountID(q.account, j), cred.Secret), c.now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.handed) > 4096 {
@@ -46,11 +49,28 @@ func (c *Core) handOut(q asked, cred providers.Credential) {
 	c.handed[k] = now
 }
 
-func (c *Core) wasHandedOut(h providers.Host, s providers.Secret) bool {
+// wasHandedOut says that the account which answers the caller now has given out
+// this very secret. After a logout, or as somebody else meanwhile, the same
+// secret is a login like any other.
+func (c *Core) wasHandedOut(s *snapshot, j *job, k providers.Key, l api.Login, secret providers.Secret) bool {
+	if k.Item != "" {
+		return false
+	}
+	a, err := c.account(s, j, k, c.choice(j, k.Host, l.Account))
+	if err != nil || a.Username != l.Username && (ownedByJob(a.Layer) || a.Layer == providers.LayerSaved) {
+		return false
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	at, ok := c.handed[handed(h, s)]
+	at, ok := c.handed[handed(k.Host, accountID(a, j), secret)]
 	return ok && c.now().Sub(at) <= handedLife
+}
+
+// forgetHanded forgets what accounts gave out whose login changed.
+func (c *Core) forgetHanded(match func(k handedKey) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.DeleteFunc(c.handed, func(k handedKey, _ time.Time) bool { return match(k) })
 }
 
 // Store keeps a login a client gives us (DESIGN rule 4).
@@ -64,7 +84,7 @@ func (c *Core) Store(ctx context.Context, j *job, l api.Login) *api.Reply {
 	if secret.IsZero() {
 		return failed(k.Host, &providers.Error{Kind: providers.Misconfigured, Host: k.Host, Err: errors.New("no credentials secret")})
 	}
-	if c.wasHandedOut(k.Host, secret) {
+	if c.wasHandedOut(s, j, k, l, secret) {
 		c.o.Log.Info("a secret we handed out was stored back; nothing to do", "host", k.Host.String())
 		return &api.Reply{Outcome: api.OK, Message: "nothing to store: regmint handed this secret out"}
 	}
@@ -208,6 +228,7 @@ func (c *Core) changed(h providers.Host) int {
 		}
 	}
 	c.mu.Unlock()
+	c.forgetHanded(func(k handedKey) bool { return k.host == h })
 	c.mint.ForgetFailures(func(id minter.ID) bool { return id.Host == h })
 	return c.mint.Drop(func(id minter.ID) bool { return id.Host == h })
 }
@@ -219,6 +240,7 @@ func (c *Core) dropJobLogin(j *job, k providers.Key) {
 		ids[accountID(providers.Account{Name: k.Host.String(), Layer: l}, j)] = true
 	}
 	c.dropSources(func(id string) bool { return ids[id] })
+	c.forgetHanded(func(h handedKey) bool { return ids[h.account] })
 }
 
 // Erase removes the login the caller could have read, and no more.
