@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/regmint/regmint/agent/config"
@@ -81,6 +82,10 @@ func (a *app) applyPlan(ctx context.Context, f files, plan *configdir.Plan) erro
 		if err != nil {
 			return err
 		}
+	}
+	// The first command of all may be this one.
+	if err := os.MkdirAll(f.state, 0o700); err != nil {
+		return err
 	}
 	return plan.Apply()
 }
