@@ -43,7 +43,7 @@ func (l *loader) account(d *decoder, p part, t *table) {
 	l.checkAccount(d, t, &a)
 	a.Grants = grants(a)
 	l.cfg.Accounts = append(l.cfg.Accounts, a)
-	l.origins = append(l.origins, origin{doc: d.doc, pos: t.pos, part: p})
+	l.origins = append(l.origins, origin{doc: d.doc, pos: t.pos, part: p, auto: a.Name == ""})
 }
 
 // match finds the provider that knows the first host named in full.

@@ -45,6 +45,7 @@ var vars = []Var{
 	{Name: "REGMINT_ACCOUNT", Group: GroupOwn, Meaning: "the account to use where several own a host", Expects: "name of an account"},
 	{Name: "REGMINT_AGENT", Group: GroupOwn, Meaning: "whether an agent is started and used", Expects: "auto (default), require or off"},
 	{Name: "REGMINT_LOG", Group: GroupOwn, Meaning: "how much is logged", Expects: "error, warn, info (default) or debug"},
+	{Name: "REGMINT_BEHIND", Group: GroupOwn, Meaning: "set by regmint for a former helper that it runs behind itself, against going in circles", Expects: "set by regmint"},
 
 	{Name: "HOME", Group: GroupSystem, Meaning: "the home directory; unset: the passwd entry's", Expects: "absolute path"},
 	{Name: "XDG_CONFIG_HOME", Group: GroupSystem, Meaning: "holds regmint/config.toml", Expects: "absolute path; default ~/.config"},
@@ -55,6 +56,7 @@ var vars = []Var{
 	{Name: "DOCKER_CONFIG", Group: GroupSystem, Meaning: "docker's configuration directory; a job is recognised by regmint-job.json in it", Expects: "path of a directory"},
 	{Name: "DOCKER_AUTH_CONFIG", Group: GroupSystem, Meaning: "its entries become logins of a job, of lowest rank", Expects: "docker's JSON", Sensitive: true},
 	{Name: "NO_COLOR", Group: GroupSystem, Meaning: "no colours", Expects: "any value"},
+	{Name: "TERM", Group: GroupSystem, Meaning: "dumb: no colours", Expects: "name of a terminal"},
 
 	{Name: "PATH", Group: GroupAgent, Meaning: "where programs are found", Expects: "list of directories"},
 	{Name: "HTTPS_PROXY", Group: GroupAgent, Meaning: "proxy, where [network] names none; also in lower case, also HTTP_PROXY", Expects: "URL", Sensitive: true},

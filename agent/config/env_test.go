@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -158,6 +159,35 @@ func TestTableNamesEachVariableOnceInAKnownGroup(t *testing.T) {
 		if !seen[name] {
 			t.Errorf("%s is missing", name)
 		}
+	}
+}
+
+// The table is the one place that names them all: config vars and the docs come
+// from it.
+func TestEveryVariableOfTheCodeIsInTheTable(t *testing.T) {
+	known := map[string]bool{}
+	for _, v := range Vars(nil) {
+		known[v.Name] = true
+	}
+	name := regexp.MustCompile(`"(REGMINT_[A-Z_]+)[="]`)
+	found := 0
+	for _, room := range []string{"cmd", "helper", "agent", "configdir", "providers"} {
+		must(t, filepath.WalkDir(filepath.Join("..", "..", room), func(path string, d os.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			data, err := os.ReadFile(path)
+			for _, m := range name.FindAllStringSubmatch(string(data), -1) {
+				found++
+				if !known[m[1]] {
+					t.Errorf("%s uses %s, which agent/config/env.go does not know", path, m[1])
+				}
+			}
+			return err
+		}))
+	}
+	if found == 0 {
+		t.Error("nothing was looked at")
 	}
 }
 

@@ -35,6 +35,7 @@ func (r Resolver) exec(ctx context.Context, ref providers.SecretRef) (string, er
 	if limit <= 0 {
 		limit = execTimeout
 	}
+	caller := ctx
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	stdout, stderr := &capped{limit: maxOutput, full: cancel}, &capped{limit: maxStderr}
@@ -58,6 +59,8 @@ func (r Resolver) exec(ctx context.Context, ref providers.SecretRef) (string, er
 	switch {
 	case stdout.over:
 		return "", misconfigured("%s wrote more than %s", clean(name), size(maxOutput))
+	case caller.Err() != nil:
+		return "", caller.Err()
 	case ctx.Err() != nil:
 		return "", &providers.Error{Kind: providers.Unavailable, Err: fmt.Errorf("%s did not end within %s", clean(name), limit)}
 	case errors.Is(err, fs.ErrNotExist):

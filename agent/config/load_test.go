@@ -162,6 +162,23 @@ hosts = ["*.cloud.example", "x.example"]
 	}
 }
 
+func TestMadeUpNamesGiveWayToWrittenOnes(t *testing.T) {
+	c := newLayers(t).user("[[account]]\nhosts = [\"a.example\"]\n[[account]]\nname = \"generic-a.example\"\nhosts = [\"b.example\"]\n").ok()
+	if c.Accounts[0].Name != "generic-a.example-2" || c.Accounts[1].Name != "generic-a.example" {
+		t.Errorf("%q %q", c.Accounts[0].Name, c.Accounts[1].Name)
+	}
+	unnamed := "[[account]]\nhosts = [\"a.example\"]\nusername = "
+	for _, l := range []layers{
+		newLayers(t).system(unnamed + "\"s\"\n").user(unnamed + "\"u\"\n"),
+		newLayers(t).system(unnamed + "\"s\"\n").user("[[account]]\nname = \"Generic-A.example\"\nhosts = [\"a.example\"]\nusername = \"u\"\n"),
+		newLayers(t).system("[[account]]\nname = \"generic-a.example\"\nhosts = [\"a.example\"]\nusername = \"s\"\n").user(unnamed + "\"u\"\n"),
+	} {
+		if c := l.ok(); len(c.Accounts) != 1 || c.Accounts[0].Username != "u" {
+			t.Errorf("the user's account does not replace the system's: %+v", c.Accounts)
+		}
+	}
+}
+
 func TestLayersAreReadInOrder(t *testing.T) {
 	c := newLayers(t).
 		system("[agent]\nstore = \"file\"\nallow_root = false\n[network]\nhttps_proxy = \"http://sys:1\"\nno_proxy = \"sys\"\n[[mirror]]\nhost = \"docker.io\"\nmirrors = [\"sys.example\"]\n[[account]]\nname = \"corp\"\nhosts = [\"corp.example\"]\nusername = \"sys\"\n").

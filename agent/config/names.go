@@ -9,41 +9,28 @@ import (
 	"github.com/regmint/regmint/providers"
 )
 
-// nameAccounts gives names to those without, settles equal names, and lets a
-// user's account replace the system's of the same name.
+// slot is a name in a layer. Names that differ in case alone are one: links of
+// them are one file on some systems.
+type slot struct {
+	layer providers.Layer
+	name  string
+}
+
+// nameAccounts gives names to those without, refuses equal ones, and lets a
+// user's account replace the system's of the same name. Names that a person
+// wrote are settled first, so that no made-up name is in their way.
 func (l *loader) nameAccounts() {
-	for i := range l.cfg.Accounts {
-		if a := &l.cfg.Accounts[i]; a.Name == "" {
-			l.origins[i].auto = true
-			a.Name = defaultName(*a)
-		}
-	}
-	type slot struct {
-		layer providers.Layer
-		name  string
-	}
-	seen := map[slot]int{}
-	drop := map[int]bool{}
-	for i := range l.cfg.Accounts {
-		a := &l.cfg.Accounts[i]
-		for n := 2; ; n++ {
-			key := slot{a.Layer, strings.ToLower(a.Name)}
-			j, taken := seen[key]
-			if !taken {
-				seen[key] = i
-				break
-			}
-			if l.origins[j].part.kind == "system" && l.origins[i].part.kind == "user" {
-				drop[j], seen[key] = true, i
-				break
-			}
-			if l.origins[i].auto {
-				a.Name = fmt.Sprintf("%s-%d", defaultName(*a), n)
+	seen, drop := map[slot]int{}, map[int]bool{}
+	for _, auto := range []bool{false, true} {
+		for i := range l.cfg.Accounts {
+			a := &l.cfg.Accounts[i]
+			if auto != l.origins[i].auto {
 				continue
 			}
-			l.problems = append(l.problems, l.origins[i].doc.problem(l.origins[i].pos, "give one of them another name",
-				"two accounts are named %q: %s and %s", a.Name, l.cfg.Accounts[j].Source, a.Source))
-			break
+			if auto {
+				a.Name = defaultName(*a)
+			}
+			l.settle(i, seen, drop)
 		}
 	}
 	var accounts []providers.Account
@@ -56,13 +43,39 @@ func (l *loader) nameAccounts() {
 	l.cfg.Accounts, l.origins = accounts, origins
 }
 
+// settle finds account i its place among those seen.
+func (l *loader) settle(i int, seen map[slot]int, drop map[int]bool) {
+	a, made := &l.cfg.Accounts[i], l.cfg.Accounts[i].Name
+	for n := 2; ; n++ {
+		key := slot{a.Layer, strings.ToLower(a.Name)}
+		j, taken := seen[key]
+		switch mine, other := l.origins[i].part.kind, ""; {
+		case !taken:
+			seen[key] = i
+			return
+		default:
+			other = l.origins[j].part.kind
+			if mine == "user" && other == "system" {
+				drop[j], seen[key] = true, i
+				return
+			}
+			if mine == "system" && other == "user" {
+				drop[i] = true
+				return
+			}
+		}
+		if !l.origins[i].auto {
+			l.problems = append(l.problems, l.origins[i].doc.problem(l.origins[i].pos, "give one of them another name",
+				"two accounts are named %q: %s and %s", a.Name, l.cfg.Accounts[j].Source, a.Source))
+			return
+		}
+		a.Name = fmt.Sprintf("%s-%d", made, n)
+	}
+}
+
 // checkDefaults finds accounts of one layer that are both the default for equal
 // hosts; the selector would refuse them too, without the place.
 func (l *loader) checkDefaults() {
-	type slot struct {
-		layer providers.Layer
-		host  string
-	}
 	seen := map[slot]int{}
 	for i, a := range l.cfg.Accounts {
 		if !a.Default {

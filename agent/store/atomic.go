@@ -54,9 +54,7 @@ func writeAtomic(path string, data []byte) (err error) {
 // keychain on a terminal may hold its lock for 2 min.
 const lockWait = 30 * time.Second
 
-// lockDir makes the state directory and takes the lock of that name in it. It
-// sweeps what killed writes left: only holders of the store's lock write there
-// under that prefix.
+// lockDir makes the state directory and takes the lock of that name in it.
 func lockDir(ctx context.Context, dir, name string) (unlock func(), err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, unavailable(err, "cannot make %s", dir)
@@ -84,8 +82,8 @@ func lockDir(ctx context.Context, dir, name string) (unlock func(), err error) {
 	}
 }
 
-// sweepTemp removes temporary files that killed writes left. Writers of other
-// rooms use the prefix under locks of their own, so a fresh one is left alone.
+// sweepTemp removes temporary files that killed writes left. Holders of the
+// other locks write here too, so a fresh one is left alone.
 func sweepTemp(dir string) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/godbus/dbus/v5"
 )
 
 // usesBus: the keychain is the Secret Service behind the session bus.
@@ -79,4 +81,15 @@ func busSocket(addr string, env []string) string {
 		}
 	}
 	return ""
+}
+
+// pingRing starts the secret service where it is not running and waits for its
+// answer.
+func pingRing(bus string) error {
+	conn, err := dbus.Connect(bus)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return conn.Object("org.freedesktop.secrets", "/org/freedesktop/secrets").Call("org.freedesktop.DBus.Peer.Ping", 0).Err
 }

@@ -10,3 +10,5 @@ import "context"
 const usesBus = false
 
 func sessionBus(context.Context, []string) (string, error) { return "", nil }
+
+func pingRing(string) error { return nil }

@@ -21,7 +21,7 @@ const service = "regmint"
 // childRequest is one line on the child's stdin. The parent keeps stdin open
 // until it has its answer: its end means that nobody waits any more.
 type childRequest struct {
-	Op     string `json:"op"` // get, set, delete
+	Op     string `json:"op"` // ping, get, set, delete
 	Name   string `json:"name"`
 	Secret []byte `json:"secret,omitempty"`
 	// Bus is the address of a session bus that answered the parent. It is
@@ -51,6 +51,8 @@ const maxChild = 256 << 10
 
 // ring is the keychain.
 type ring interface {
+	// Ping returns when the keychain is there; it needs no person.
+	Ping(bus string) error
 	Set(service, user, password string) error
 	Get(service, user string) (string, error)
 	Delete(service, user string) error
@@ -59,6 +61,7 @@ type ring interface {
 // systemRing is the keychain of the operating system.
 type systemRing struct{}
 
+func (systemRing) Ping(bus string) error             { return pingRing(bus) }
 func (systemRing) Set(s, u, p string) error          { return keyring.Set(s, u, p) }
 func (systemRing) Get(s, u string) (string, error)   { return keyring.Get(s, u) }
 func (systemRing) Delete(service, user string) error { return keyring.Delete(service, user) }
@@ -111,6 +114,11 @@ func answerChild(w io.Writer, a childAnswer) int {
 // run does what is asked.
 func (q childRequest) run(r ring) childAnswer {
 	switch q.Op {
+	case "ping":
+		if err := r.Ping(q.Bus); err != nil {
+			return failedAnswer(err)
+		}
+		return childAnswer{Outcome: outcomeOK}
 	case "get":
 		s, err := r.Get(service, q.Name)
 		if err != nil {

@@ -51,22 +51,27 @@ type damagedError struct{ why string }
 
 func (e *damagedError) Error() string { return e.why }
 
-// read decrypts the file; no file is empty content.
+// read decrypts the file. No file is empty content with create, notFoundKey
+// without: nothing was ever saved, and no key is asked for.
 func (f *file) read(ctx context.Context, create bool) (*content, *identity, error) {
-	id, err := f.identity(ctx, create)
-	if err != nil {
-		return nil, nil, err
-	}
 	path := f.path(dataFile)
 	data, tightened, err := readPrivate(path, maxData)
+	absent := errors.Is(err, os.ErrNotExist)
 	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return &content{Schema: contentSchema, Secrets: map[string][]byte{}}, id, nil
-	case err != nil:
+	case absent && !create:
+		return nil, nil, notFoundKey
+	case err != nil && !absent:
 		return nil, nil, unavailable(err, "%s", path)
 	}
 	if tightened {
 		f.o.Log.Warn("the file of saved logins was open to others; its mode is 0600 now", "path", path)
+	}
+	id, err := f.identity(ctx, create)
+	if err != nil {
+		return nil, nil, err
+	}
+	if absent {
+		return &content{Schema: contentSchema, Secrets: map[string][]byte{}}, id, nil
 	}
 	c, err := decode(data, id)
 	if _, mismatch := errors.AsType[*age.NoIdentityMatchError](err); mismatch {
@@ -165,7 +170,7 @@ func (f *file) Delete(ctx context.Context, name string) error {
 
 // change reads, changes and writes the file under the lock.
 func (f *file) change(ctx context.Context, create bool, do func(*content) bool) (note string, err error) {
-	if !create && !f.exists(dataFile) {
+	if _, err := os.Lstat(f.path(dataFile)); !create && errors.Is(err, os.ErrNotExist) {
 		return "", nil
 	}
 	unlock, err := lockDir(ctx, f.o.StateDir, fileLock)

@@ -286,14 +286,15 @@ func TestOutsideKeyThatFailsIsNamed(t *testing.T) {
 	o := m.options(KindFile)
 	o.Key = providers.SecretRef{Scheme: "file", Value: "/k"}
 	_, err := openStore(t, o).Get(t.Context(), "a")
+	wantError(t, err, ErrNotFound, providers.LoginRequired) // nothing there: no key is asked for
+	err = openStore(t, o).Set(t.Context(), "a", secret("x"))
 	wantError(t, err, nil, providers.Misconfigured, "store_key file:/k")
 	o.Resolve = func(context.Context, providers.SecretRef) (providers.Secret, error) { return secret("hunter2"), nil }
 	err = openStore(t, o).Set(t.Context(), "a", secret("x"))
 	wantError(t, err, nil, providers.Misconfigured, "store_key file:/k is not one age identity", "age-keygen")
 	boom := &providers.Error{Kind: providers.Unavailable, Err: errors.New("boom")}
 	o.Resolve = func(context.Context, providers.SecretRef) (providers.Secret, error) { return providers.Secret{}, boom }
-	_, err = openStore(t, o).Get(t.Context(), "a")
-	wantError(t, err, boom, providers.Unavailable, "boom")
+	wantError(t, openStore(t, o).Set(t.Context(), "a", secret("x")), boom, providers.Unavailable, "boom")
 }
 
 func TestServiceCredentialOpensTheFile(t *testing.T) {

@@ -23,19 +23,30 @@ const (
 
 // keychain talks to the keychain of the operating system through a child
 // process that can be ended: the libraries have no deadlines of their own.
-type keychain struct{ o Options }
+type keychain struct {
+	o     Options
+	quick time.Duration
+}
 
-// ask runs one request. A done context ends the child and its group.
+// ask runs one request. A keychain that hangs must not take the time that is
+// meant for a person: before a long wait it has to answer a short one.
 func (k keychain) ask(ctx context.Context, req childRequest) (childAnswer, error) {
 	bus, err := sessionBus(ctx, k.o.Env)
 	if err != nil {
 		return childAnswer{}, k.silent("%v", err)
 	}
 	req.Bus = bus
-	limit := quickLimit
-	if k.o.Interactive {
-		limit = interactiveLimit
+	if !k.o.Interactive {
+		return k.run(ctx, req, k.quick)
 	}
+	if a, err := k.run(ctx, childRequest{Op: "ping", Name: req.Name, Bus: bus}, k.quick); err != nil || a.Outcome != outcomeOK {
+		return a, err
+	}
+	return k.run(ctx, req, interactiveLimit)
+}
+
+// run runs one child. A done context ends it and its group.
+func (k keychain) run(ctx context.Context, req childRequest, limit time.Duration) (childAnswer, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	line, err := json.Marshal(req)

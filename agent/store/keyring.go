@@ -31,7 +31,7 @@ type keyringStore struct {
 }
 
 func newKeyring(o Options) *keyringStore {
-	return &keyringStore{o: o, chain: keychain{o}, large: newFile(o)}
+	return &keyringStore{o: o, chain: keychain{o, quickLimit}, large: newFile(o)}
 }
 
 // index maps names to KindKeyring or KindFile.

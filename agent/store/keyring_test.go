@@ -63,6 +63,36 @@ func TestKeyringInTroubleIsNamed(t *testing.T) {
 	}
 }
 
+// A person gets two minutes; a keyring that hangs does not.
+func TestHangingKeyringIsNotTakenForAPerson(t *testing.T) {
+	for mode, want := range map[string]error{"hang": ErrUnavailable, "deaf": ErrUnavailable, "locked": ErrLocked, "ok": nil} {
+		m := newMachine(t)
+		m.mode = mode
+		o := m.options(KindKeyring)
+		o.Interactive = true
+		s := openStore(t, o).(*keyringStore)
+		s.chain.quick = 300 * time.Millisecond
+		if mode == "ok" || mode == "locked" {
+			s.chain.quick = quickLimit
+		}
+		if err := s.Set(t.Context(), "reg.example", secret("x")); !errors.Is(err, want) {
+			t.Errorf("%s: %v", mode, err)
+		}
+		m.noChildren()
+	}
+	m := newMachine(t)
+	m.mode = "prompt"
+	o := m.options(KindKeyring)
+	o.Interactive = true
+	s := openStore(t, o).(*keyringStore)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*quickLimit/2)
+	defer cancel()
+	if _, err := s.Get(ctx, "reg.example"); !errors.Is(err, ErrUnavailable) || ctx.Err() == nil {
+		t.Errorf("a prompt was given up before its person was: %v", err)
+	}
+	m.noChildren()
+}
+
 // noChildren looks for processes of this test's keyring.
 func (m *machine) noChildren() {
 	m.t.Helper()

@@ -50,10 +50,17 @@ func (r fakeRing) trouble() error {
 		return errors.New("failed to unlock correct collection '/org/freedesktop/secrets/aliases/default'")
 	case "broken":
 		return errors.New("The name org.freedesktop.secrets was not provided\nby any .service files \x1b[31m")
-	case "hang":
+	case "hang", "prompt":
 		select {}
 	}
 	return nil
+}
+
+func (r fakeRing) Ping(string) error {
+	if r.mode == "locked" || r.mode == "prompt" {
+		return nil
+	}
+	return r.trouble()
 }
 
 func (r fakeRing) Set(_, user, password string) error {

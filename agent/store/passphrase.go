@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"filippo.io/age"
 
@@ -43,6 +44,7 @@ func (k *keySource) Unlock(_ context.Context, passphrase providers.Secret) error
 		return wrong
 	}
 	s.SetMaxWorkFactor(20)
+	defer debug.FreeOSMemory() // scrypt took 256 MiB
 	r, err := age.Decrypt(bytes.NewReader(data), s)
 	if _, mismatch := errors.AsType[*age.NoIdentityMatchError](err); mismatch {
 		return wrong
@@ -95,6 +97,7 @@ func (k *keySource) setPassphrase(ctx context.Context, passphrase providers.Secr
 	if k.workFactor > 0 {
 		r.SetWorkFactor(k.workFactor)
 	}
+	defer debug.FreeOSMemory() // scrypt takes 256 MiB
 	data, err := encrypt([]byte(id.text+"\n"), r)
 	if err != nil {
 		return unavailable(err, "cannot encrypt the key")
