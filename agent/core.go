@@ -41,7 +41,8 @@ type CoreOptions struct {
 type Core struct {
 	o      CoreOptions
 	salt   [32]byte
-	ctx    context.Context // of background work
+	ctx    context.Context  // of background work
+	now    func() time.Time // the wall clock
 	mint   *minter.Minter
 	state  atomic.Pointer[snapshot]
 	recent recentRing
@@ -70,10 +71,15 @@ type snapshot struct {
 // NewCore loads the configuration. A configuration that does not load is an
 // error here; later reloads keep the last good one.
 func NewCore(ctx context.Context, o CoreOptions) (*Core, error) {
+	wall := time.Now // the boot clock costs a system call
 	if o.Clock == nil {
 		o.Clock = minter.SystemClock
+	} else {
+		clock := o.Clock
+		wall = func() time.Time { w, _ := clock(); return w }
 	}
 	c := &Core{
+		now:      wall,
 		o:        o,
 		ctx:      ctx,
 		sources:  map[sourceKey]*source{},
@@ -90,11 +96,6 @@ func NewCore(ctx context.Context, o CoreOptions) (*Core, error) {
 	}
 	c.state.Store(s)
 	return c, nil
-}
-
-func (c *Core) now() time.Time {
-	w, _ := c.o.Clock()
-	return w
 }
 
 func (c *Core) load(lenient bool) (*snapshot, error) {

@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -97,11 +98,22 @@ func guard(next http.Handler) http.Handler {
 
 // read decodes a body of at most limit bytes, strictly one JSON value.
 func read(w http.ResponseWriter, r *http.Request, limit int64, v any) bool {
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyDeadline))
-	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+	return readWith(w, r, limit, func(data []byte) error { return json.Unmarshal(data, v) })
+}
+
+// readWith reads a body within bodyDeadline.
+func readWith(w http.ResponseWriter, r *http.Request, limit int64, decode func([]byte) error) bool {
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Now().Add(bodyDeadline))
+	size := int64(512)
+	if r.ContentLength > 0 && r.ContentLength <= limit {
+		size = r.ContentLength + 1
+	}
+	buf := bytes.NewBuffer(make([]byte, 0, size))
+	_, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, limit))
+	_ = rc.SetReadDeadline(time.Time{})
 	if err == nil {
-		err = json.Unmarshal(data, v)
+		err = decode(buf.Bytes())
 	}
 	if err != nil {
 		w.Header().Set("Connection", "close")
@@ -136,11 +148,12 @@ func failedText(kind providers.Kind, text string) *api.Reply {
 
 func (a *Agent) handleGet(w http.ResponseWriter, r *http.Request) {
 	var req api.GetRequest
-	if !read(w, r, maxBody, &req) {
+	if !readWith(w, r, maxBody, func(b []byte) error { return api.ParseGetRequest(b, &req) }) {
 		return
 	}
 	a.touch()
-	reply(w, http.StatusOK, a.core.Get(r.Context(), infoOf(r).job, &req))
+	resp := a.core.Get(r.Context(), infoOf(r).job, &req)
+	send(w, http.StatusOK, api.AppendGetResponse(nil, resp))
 }
 
 func (a *Agent) handleStore(w http.ResponseWriter, r *http.Request) {
