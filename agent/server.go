@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/regmint/regmint/agent/api"
@@ -136,6 +137,7 @@ func send(w http.ResponseWriter, status int, data []byte) {
 	h := w.Header()
 	h["Content-Type"] = jsonType
 	h["Date"] = nil
+	h["Content-Length"] = []string{strconv.Itoa(len(data))} // net/http counts for us up to 2 KiB only
 	w.WriteHeader(status)
 	_, _ = w.Write(data)
 }
