@@ -25,16 +25,20 @@ func newAgentCmd(a *app) *cobra.Command {
 		Args:  cobra.NoArgs,
 	}
 	c.AddCommand(
-		&cobra.Command{Use: "start", Short: "start the agent", Args: cobra.NoArgs,
-			RunE: command(func(ctx context.Context, _ []string) error { return a.agentStart(ctx) })},
+		&cobra.Command{
+			Use: "start", Short: "start the agent", Args: cobra.NoArgs,
+			RunE: command(func(ctx context.Context, _ []string) error { return a.agentStart(ctx) }),
+		},
 		newAgentStopCmd(a), newAgentRestartCmd(a), newAgentRunCmd(a), newAgentLogsCmd(a),
-		&cobra.Command{Use: "keyring", Short: "one call to the keychain, for regmint itself", Hidden: true, Args: cobra.NoArgs,
+		&cobra.Command{
+			Use: "keyring", Short: "one call to the keychain, for regmint itself", Hidden: true, Args: cobra.NoArgs,
 			RunE: func(c *cobra.Command, _ []string) error {
 				if code := store.KeyringChild(c.Context(), a.in, a.out); code != 0 {
 					return &exitStatus{code: code}
 				}
 				return nil
-			}},
+			},
+		},
 	)
 	return c
 }
@@ -98,6 +102,8 @@ func (a *app) agentStop(ctx context.Context, force bool) (running bool, err erro
 // leave asks an agent to go: it may be gone before its answer is read.
 func (a *app) leave(ctx context.Context, c *api.Client, path string, in any) error {
 	a.versionSaid = true // it goes: its version is no news
+	ctx, cancel := context.WithTimeout(ctx, stopLimit)
+	defer cancel()
 	var r api.Reply
 	err := c.Call(ctx, "POST", path, in, &r)
 	if _, ok := errors.AsType[*api.StatusError](err); ok {
@@ -150,7 +156,7 @@ func (a *app) agentRestart(ctx context.Context, force bool) error {
 		return err
 	}
 	var st api.Status
-	_ = c.Call(ctx, "GET", "/v1/status", nil, &st) // an old agent may answer otherwise: only a count is lost
+	_ = call(ctx, c, "GET", "/v1/status", nil, &st) // an old agent may answer otherwise: only a count is lost
 	path, in := "/v1/agent/handover", api.HostRequest{}
 	if force {
 		path, in = "/v1/agent/stop", api.HostRequest{Force: true}

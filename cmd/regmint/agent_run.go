@@ -55,6 +55,9 @@ func (a *app) agentRun(ctx context.Context, readyFD int) error {
 	if err != nil {
 		return err
 	}
+	if readyFD >= 0 {
+		boundLog(paths.AgentLog())
+	}
 	log := slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
 	ready := func() {
 		if readyFD < 0 {
@@ -75,4 +78,15 @@ func (a *app) agentRun(ctx context.Context, readyFD int) error {
 	stop := serveSignals(cancel, ag.Reload, ag.DropAll)
 	defer stop()
 	return ag.Run(ctx)
+}
+
+// maxLog is where the log of a background agent begins anew.
+const maxLog = 8 << 20
+
+// boundLog empties a log that has grown too long. Our own stderr goes on at its
+// new end, since it was opened for appending.
+func boundLog(path string) {
+	if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() && info.Size() > maxLog {
+		_ = os.Truncate(path, 0)
+	}
 }

@@ -85,12 +85,16 @@ func TestErrorsAreOneLineAndOneHint(t *testing.T) {
 	}{
 		"plain":     {errors.New("it broke"), "regmint: it broke\n"},
 		"with hint": {&providers.Error{Kind: providers.Denied, Host: ghcr, Err: errors.New("no"), Hint: "run: x"}, "regmint: ghcr.io: no\nregmint: hint: run: x\n"},
-		"of the agent": {outcomeError(api.Failed, "login_required", "ghcr.io: no saved secret; run: regmint login ghcr.io"),
-			"regmint: ghcr.io: no saved secret\nregmint: hint: run: regmint login ghcr.io\n"},
+		"of the agent": {
+			outcomeError(api.Failed, "login_required", "ghcr.io: no saved secret; run: regmint login ghcr.io"),
+			"regmint: ghcr.io: no saved secret\nregmint: hint: run: regmint login ghcr.io\n",
+		},
 		"without hint in it": {outcomeError(api.Failed, "denied", "ghcr.io: this; that"), "regmint: ghcr.io: this; that\n"},
 		"silent":             {&exitStatus{code: 3}, ""},
-		"problems": {config.Problems{{File: "f", Line: 2, Col: 1, Msg: "a", Hint: "b"}, {File: "f", Line: 3, Col: 4, Msg: "c"}},
-			"regmint: f:2:1: a; b\nregmint: f:3:4: c\n"},
+		"problems": {
+			config.Problems{{File: "f", Line: 2, Col: 1, Msg: "a", Hint: "b"}, {File: "f", Line: 3, Col: 4, Msg: "c"}},
+			"regmint: f:2:1: a; b\nregmint: f:3:4: c\n",
+		},
 		"hostile": {errors.New(hostile), `regmint: a\x1b[31mb\x0dc\u202ed` + "\n"},
 	} {
 		a, out, errs := testApp(t)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/regmint/regmint/agent/api"
 	"github.com/regmint/regmint/providers"
@@ -85,10 +86,16 @@ func agentError(err error) error {
 	return e
 }
 
+// callLimit bounds one request; the agent answers a get within 10 s, and
+// needs some seconds to open a key with a passphrase.
+const callLimit = 20 * time.Second
+
 // call is one request; a broken connection is an agent that does not answer.
 func call(ctx context.Context, c *api.Client, method, path string, in, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
 	err := c.Call(ctx, method, path, in, out)
-	if _, ok := errors.AsType[*api.StatusError](err); ok || err == nil || ctx.Err() != nil {
+	if _, ok := errors.AsType[*api.StatusError](err); ok || err == nil || errors.Is(err, context.Canceled) {
 		return err
 	}
 	return agentError(err)

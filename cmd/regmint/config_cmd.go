@@ -16,8 +16,10 @@ import (
 func newConfigCmd(a *app) *cobra.Command {
 	c := &cobra.Command{Use: "config", Short: "where the configuration is, what it says, and whether it is right", Args: cobra.NoArgs}
 	sub := func(use, short string, run func() error) *cobra.Command {
-		return &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs,
-			RunE: command(func(context.Context, []string) error { return run() })}
+		return &cobra.Command{
+			Use: use, Short: short, Args: cobra.NoArgs,
+			RunE: command(func(context.Context, []string) error { return run() }),
+		}
 	}
 	c.AddCommand(
 		sub("path", "print the files that are read, the strongest first", a.configPath),

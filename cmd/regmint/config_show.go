@@ -88,9 +88,15 @@ func showAccount(line func(string, ...any), acc providers.Account) {
 	}
 	line("hosts = %s", quoted(hosts))
 	for _, kv := range []struct{ key, value string }{
-		{"username", acc.Username}, {"password", acc.Password.String()}, {"access", acc.Access.String()},
-		{"narrow", string(acc.Narrow)}, {"on_failure", string(acc.OnFailure)}, {"ca_file", acc.CAFile},
-		{"https_proxy", acc.HTTPSProxy}, {"no_proxy", acc.NoProxy}, {"endpoint", acc.Endpoint},
+		{"username", acc.Username},
+		{"password", acc.Password.String()},
+		{"access", acc.Access.String()},
+		{"narrow", string(acc.Narrow)},
+		{"on_failure", string(acc.OnFailure)},
+		{"ca_file", acc.CAFile},
+		{"https_proxy", acc.HTTPSProxy},
+		{"no_proxy", acc.NoProxy},
+		{"endpoint", acc.Endpoint},
 	} {
 		if kv.value != "" {
 			line("%s = %q", kv.key, kv.value)

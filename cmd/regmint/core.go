@@ -49,8 +49,16 @@ func (a *app) loadConfig() (*config.Config, files, error) {
 	if err != nil {
 		return nil, f, err
 	}
-	cfg, err := config.Load(config.LoadOptions{Paths: f.config, Providers: a.providers})
+	cfg, err := a.loader(f)(false)
 	return cfg, f, err
+}
+
+// loader reads the files of f; lenient, as a daemon does, takes unknown keys
+// for warnings.
+func (a *app) loader(f files) func(lenient bool) (*config.Config, error) {
+	return func(lenient bool) (*config.Config, error) {
+		return config.Load(config.LoadOptions{Paths: f.config, Providers: a.providers, Lenient: lenient})
+	}
 }
 
 // resolver reads the references that the program itself has to read.
@@ -74,18 +82,16 @@ func (a *app) storeOpener(f files, interactive bool, log *slog.Logger) func(*con
 	}
 }
 
-// coreOptions wires an agent's core; lenient loads are those of a daemon.
+// coreOptions wires an agent's core.
 func (a *app) coreOptions(f files, open func(*config.Config) (store.Store, error), log *slog.Logger) agent.CoreOptions {
 	return agent.CoreOptions{
 		Providers: a.providers,
-		Load: func(lenient bool) (*config.Config, error) {
-			return config.Load(config.LoadOptions{Paths: f.config, Providers: a.providers, Lenient: lenient})
-		},
-		Store:   open,
-		Config:  f.config.User,
-		Saved:   a.savedFile(f),
-		ExecEnv: config.ExecEnv(a.environ()),
-		Log:     log,
+		Load:      a.loader(f),
+		Store:     open,
+		Config:    f.config.User,
+		Saved:     a.savedFile(f),
+		ExecEnv:   config.ExecEnv(a.environ()),
+		Log:       log,
 	}
 }
 
@@ -99,9 +105,20 @@ type local struct {
 	err   error       // why there is no store
 }
 
-// local loads the configuration strictly and makes a core of it.
-func (a *app) local(ctx context.Context, interactive bool) (*local, error) {
-	cfg, f, err := a.loadConfig()
+// local makes a core for a command that changes something: the configuration is
+// read strictly, and a person at the terminal can answer the keychain.
+func (a *app) local(ctx context.Context) (*local, error) {
+	return a.newLocal(ctx, false, a.interactive())
+}
+
+// newLocal makes a core of the configuration. A lenient one answers clients in
+// the agent's place.
+func (a *app) newLocal(ctx context.Context, lenient, interactive bool) (*local, error) {
+	f, err := a.files()
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := a.loader(f)(lenient)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +141,7 @@ func (l *local) unlock(ctx context.Context, a *app, asking bool) error {
 		return l.err
 	}
 	if !asking {
-		return &providers.Error{Kind: providers.LoginRequired, Err: errors.New("saved logins are locked with a passphrase"), Hint: "log in on a terminal, or unprotect them with: regmint unlock --set-passphrase"}
+		return &providers.Error{Kind: providers.LoginRequired, Err: errors.New("saved logins are locked with a passphrase"), Hint: "run it on a terminal, where it can ask"}
 	}
 	pass, err := a.askSecret(ctx, "Passphrase of saved logins: ")
 	if err != nil {

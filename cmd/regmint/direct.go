@@ -67,7 +67,7 @@ func (a *app) direct(ctx context.Context, verb string) error {
 		}
 		input = string(data)
 	}
-	l, err := a.local(ctx, false)
+	l, err := a.newLocal(ctx, true, false)
 	if err != nil {
 		return err
 	}

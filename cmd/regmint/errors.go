@@ -103,7 +103,7 @@ func errorText(err error) (text, hint string) {
 		}
 		return text, hint
 	}
-	if e, ok := errors.AsType[*providers.Error](err); ok && err == error(e) {
+	if e, ok := errors.AsType[*providers.Error](err); ok && err.Error() == e.Error() { // nothing is wrapped around it
 		bare := *e
 		bare.Hint = ""
 		return bare.Error(), e.Hint

@@ -102,7 +102,7 @@ func (a *app) asker(ctx context.Context) (ask askFunc, done func(), err error) {
 	if !a.mayAnswerHere(err) {
 		return nil, nil, err
 	}
-	here, err := a.local(ctx, false)
+	here, err := a.newLocal(ctx, true, false)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -120,7 +120,9 @@ type link struct {
 }
 
 func (l *link) get(ctx context.Context, req *api.GetRequest) (*api.GetResponse, error) {
-	resp, err := l.c.Get(ctx, req)
+	limited, cancel := context.WithTimeout(ctx, callLimit)
+	resp, err := l.c.Get(limited, req)
+	cancel()
 	if _, answered := errors.AsType[*api.StatusError](err); answered || err == nil || ctx.Err() != nil {
 		return resp, err
 	}

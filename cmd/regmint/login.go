@@ -4,8 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -85,7 +83,7 @@ func (a *app) login(ctx context.Context, o loginOptions, name string) error {
 			return usage("", "--as: %w", err)
 		}
 	}
-	l, err := a.local(ctx, a.interactive())
+	l, err := a.local(ctx)
 	if err != nil {
 		return err
 	}
@@ -122,7 +120,12 @@ type loginRun struct {
 
 // host does one login: which account, who, is it good, keep it.
 func (r *loginRun) host(ctx context.Context, host providers.Host) error {
-	acc, err := r.place(host)
+	job, inJob, jobErr := r.a.findJob()
+	place := r.place
+	if inJob {
+		place = r.jobPlace
+	}
+	acc, err := place(host)
 	if err != nil {
 		return err
 	}
@@ -140,9 +143,8 @@ func (r *loginRun) host(ctx context.Context, host providers.Host) error {
 	if err != nil {
 		return err
 	}
-	job, inJob, err := r.a.findJob()
 	if inJob {
-		return r.keepInJob(ctx, job, err, t)
+		return r.keepInJob(ctx, job, jobErr, t)
 	}
 	if err := r.local.unlock(ctx, r.a, t.asking); err != nil {
 		return err
@@ -152,85 +154,6 @@ func (r *loginRun) host(ctx context.Context, host providers.Host) error {
 	}
 	r.a.tellAgent(ctx, host.String())
 	return r.a.offerWire(ctx, r.local.files, host, r.o)
-}
-
-// place chooses the account that the login is for: an existing one, or a new
-// one without a layer of its own.
-func (r *loginRun) place(host providers.Host) (providers.Account, error) {
-	if r.o.provider != "" && r.a.provider(r.o.provider) == nil {
-		return providers.Account{}, usage("see: regmint providers", "there is no provider %q", r.o.provider)
-	}
-	acc, found, err := r.existing(host)
-	if err != nil {
-		return acc, err
-	}
-	if !found {
-		return r.newAccount(host)
-	}
-	if acc.Layer == providers.LayerConfigured && acc.Password.Scheme != "keyring" {
-		from := "by provider " + acc.Provider
-		if !acc.Password.IsZero() {
-			from = "from " + acc.Password.String()
-		}
-		return acc, &providers.Error{
-			Kind: providers.Misconfigured, Host: host,
-			Err:  fmt.Errorf("account %s (%s) gets its secret %s; a login would not be used", acc.Name, acc.Source, from),
-			Hint: "save another account with: regmint login " + host.String() + " --as NAME",
-		}
-	}
-	if acc.Username != "" && acc.Layer == providers.LayerConfigured && r.o.user != "" && r.o.user != acc.Username {
-		return acc, usage("log in as "+acc.Username+", or save another account with --as NAME",
-			"account %s (%s) is for user %s", acc.Name, acc.Source, acc.Username)
-	}
-	return acc, nil
-}
-
-// existing finds the account to log in: by --as, else the one that answers for
-// the host.
-func (r *loginRun) existing(host providers.Host) (acc providers.Account, found bool, err error) {
-	if r.o.as != "" {
-		for _, acc := range r.local.sel.Owners(host) {
-			if acc.Name == r.o.as {
-				return acc, true, nil
-			}
-		}
-		for _, acc := range r.local.cfg.Accounts {
-			if acc.Name == r.o.as {
-				return acc, false, usage("choose another name", "account %s (%s) is not for %s", acc.Name, acc.Source, host)
-			}
-		}
-		return acc, false, nil
-	}
-	acc, err = r.local.sel.Select(host, "", "")
-	switch {
-	case err == nil:
-		return acc, true, nil
-	case providers.KindOf(err) == providers.NoAccount:
-		return acc, false, nil
-	}
-	if e, ok := errors.AsType[*providers.Error](err); ok {
-		e.Hint = "say which one with --as NAME"
-	}
-	return acc, false, err
-}
-
-func (r *loginRun) newAccount(host providers.Host) (providers.Account, error) {
-	pat, err := providers.ParsePattern(host.String())
-	if err != nil {
-		return providers.Account{}, err
-	}
-	acc := providers.Account{
-		Name: r.o.as, Provider: r.o.provider, Hosts: []providers.Pattern{pat},
-		PlainHTTP: host.IsLoopback(), RealmHosts: r.local.cfg.Realms[host.String()], Layer: providers.LayerSaved,
-	}
-	if acc.Name == "" {
-		acc.Name = agent.AccountName(host)
-	}
-	if acc.Provider == "" {
-		acc.Provider = "generic"
-	}
-	acc.Options = r.a.provider(acc.Provider).Options()
-	return acc, nil
 }
 
 // keep saves a login that was found good.

@@ -59,7 +59,7 @@ func (r *loginRun) everything(ctx context.Context) error {
 
 // again loads what the login before has changed.
 func (r *loginRun) again(ctx context.Context) error {
-	l, err := r.a.local(ctx, true)
+	l, err := r.a.local(ctx)
 	if err == nil {
 		r.local = l
 	}

@@ -110,8 +110,10 @@ func (t *trial) try(ctx context.Context) error {
 
 func (t *trial) acceptRealm(ctx context.Context, realm string, host providers.Host, cause error) error {
 	if !t.asking {
-		return &exitStatus{code: exitCode(cause), err: bare(cause),
-			hint: fmt.Sprintf("if that is right, add realm_hosts = [%q] to the account, or log in on a terminal", host)}
+		return &exitStatus{
+			code: exitCode(cause), err: bare(cause),
+			hint: fmt.Sprintf("if that is right, add realm_hosts = [%q] to the account, or log in on a terminal", host),
+		}
 	}
 	t.a.say("%s sends logins to %s, which is another host", t.host, realm)
 	ok, err := t.a.confirm(ctx, "Send your password there, now and later?", false)

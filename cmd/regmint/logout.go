@@ -48,7 +48,7 @@ func (a *app) logout(ctx context.Context, name, as string) error {
 	if job, inJob, err := a.findJob(); inJob {
 		return a.logoutInJob(ctx, job, err, host)
 	}
-	l, err := a.local(ctx, a.interactive())
+	l, err := a.local(ctx)
 	if err != nil {
 		return err
 	}
@@ -61,6 +61,9 @@ func (a *app) logout(ctx context.Context, name, as string) error {
 		if e, ok := errors.AsType[*providers.Error](err); ok {
 			e.Hint = "say which one with --as NAME"
 		}
+		return err
+	}
+	if err := l.unlock(ctx, a, a.interactive()); err != nil {
 		return err
 	}
 	if err := a.removeLogin(ctx, l, acc, host); err != nil {
@@ -80,9 +83,6 @@ func (a *app) removeLogin(ctx context.Context, l *local, acc providers.Account, 
 		a.say("logged out of %s%s", host, nameUnless(acc.Name, agent.AccountName(host)))
 		return nil
 	case acc.Password.Scheme == "keyring":
-		if l.err != nil {
-			return l.err
-		}
 		if err := l.store.Delete(ctx, acc.Password.Value); err != nil {
 			return err
 		}
@@ -107,8 +107,11 @@ func (a *app) logoutAll(ctx context.Context) error {
 	if _, inJob, _ := a.findJob(); inJob {
 		return errInsideJob()
 	}
-	l, err := a.local(ctx, a.interactive())
+	l, err := a.local(ctx)
 	if err != nil {
+		return err
+	}
+	if err := l.unlock(ctx, a, a.interactive()); err != nil {
 		return err
 	}
 	n := 0

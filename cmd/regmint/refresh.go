@@ -52,7 +52,7 @@ func (a *app) refresh(ctx context.Context, host string, keys []string) error {
 	}
 	var first error
 	for _, key := range keys {
-		resp, err := askWithEnv(ctx, a.getRequest(key, false), c.Get)
+		resp, err := askWithEnv(ctx, a.getRequest(key, false), (&link{a: a, c: c}).get)
 		if err == nil && resp.Outcome != api.OK {
 			if resp.Message == "" {
 				resp.Message = key + ": no account for this host"

@@ -27,7 +27,7 @@ for this host, 7 denied, 130 interrupted.`,
 	root.AddCommand(
 		newLoginCmd(a), newLogoutCmd(a), newGetCmd(a), newRefreshCmd(a), newStatusCmd(a), newRunCmd(a),
 		newInstallCmd(a), newUninstallCmd(a), newAgentCmd(a), newLockCmd(a), newUnlockCmd(a),
-		newConfigCmd(a), newProvidersCmd(a), newDirectCmd(a), newVersionCmd(a),
+		newConfigCmd(a), newProvidersCmd(a), newExplainCmd(a), newDirectCmd(a), newVersionCmd(a),
 	)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/regmint/regmint/agent/config"
+	"github.com/regmint/regmint/agent/store"
 	"github.com/regmint/regmint/configdir"
 	"github.com/regmint/regmint/providers"
 )
@@ -95,7 +96,7 @@ func (a *app) forgetBehind(ctx context.Context, f files, r configdir.UninstallRe
 
 // purge removes what login has saved, and the places where it was.
 func (a *app) purge(ctx context.Context, f files) error {
-	l, err := a.local(ctx, a.interactive())
+	l, err := a.local(ctx)
 	if err != nil {
 		return err
 	}
@@ -106,7 +107,7 @@ func (a *app) purge(ctx context.Context, f files) error {
 		}
 	}
 	secrets, err := l.deleteAll(ctx)
-	if err != nil {
+	if err != nil && !errors.Is(err, store.ErrLocked) { // a locked file goes as a whole
 		return err
 	}
 	if _, err := a.agentStop(ctx, false); err != nil {

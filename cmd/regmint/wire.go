@@ -52,6 +52,7 @@ func (a *app) offerWire(ctx context.Context, f files, host providers.Host, o log
 	if err := a.applyPlan(ctx, f, plan); err != nil {
 		return err
 	}
+	a.tellAgent(ctx, "")
 	a.say("docker asks regmint for %s now; undo with: regmint uninstall", host)
 	return nil
 }
