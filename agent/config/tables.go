@@ -128,6 +128,10 @@ func (l *loader) docker(d *decoder, p part, t *table) {
 	}
 }
 
+// authsPrefix marks passwords that stay in docker's own config.json: the agent
+// reads them there (configdir.AuthsPrefix).
+const authsPrefix = "auths:"
+
 // behindEntry validates one entry of [docker] behind.
 func behindEntry(host, helper string) (string, string, error) {
 	if host != "*" {
@@ -139,6 +143,12 @@ func behindEntry(host, helper string) (string, string, error) {
 	}
 	if helper == "" {
 		return host, "", nil
+	}
+	if file, ok := strings.CutPrefix(helper, authsPrefix); ok {
+		if !filepath.IsAbs(file) {
+			return "", "", errors.New(authsPrefix + " needs the absolute path of a docker config.json")
+		}
+		return host, helper, nil
 	}
 	name := helper
 	if filepath.IsAbs(helper) {
