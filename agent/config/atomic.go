@@ -34,6 +34,7 @@ func writeAtomic(path string, data []byte) (err error) {
 	if err = f.Close(); err != nil {
 		return err
 	}
+	handOver(f.Name())
 	if err = rename(f.Name(), path); err != nil {
 		return err
 	}

@@ -123,9 +123,6 @@ func (e Env) get(name string) string {
 // different working directories.
 func (e Env) Config() (string, error) { return e.path("REGMINT_CONFIG") }
 
-// Socket is REGMINT_SOCKET: a path, never an abstract socket or a URL.
-func (e Env) Socket() (string, error) { return e.path("REGMINT_SOCKET") }
-
 // Account is REGMINT_ACCOUNT.
 func (e Env) Account() string { return e.get("REGMINT_ACCOUNT") }
 

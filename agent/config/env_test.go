@@ -89,26 +89,6 @@ func TestSecondConfigurationDirectoryIsNamed(t *testing.T) {
 	}
 }
 
-func TestStateDirFollowsTheTable(t *testing.T) {
-	unixOnly(t)
-	for _, c := range []struct {
-		env  Env
-		want string
-	}{
-		{homeEnv("/h"), "/h/.local/state/regmint"},
-		{homeEnv("/h", "XDG_STATE_HOME", "/x"), "/x/regmint"},
-		{homeEnv("/h", "XDG_STATE_HOME", "x"), "/h/.local/state/regmint"},
-		{homeEnv("/h", "REGMINT_STATE_DIR", "/s"), "/s"},
-	} {
-		if got, err := c.env.StateDir(); err != nil || got != c.want {
-			t.Errorf("%s, want %s: %v", got, c.want, err)
-		}
-	}
-	if _, err := homeEnv("/h", "REGMINT_STATE_DIR", "s").StateDir(); err == nil {
-		t.Error("a relative state directory was taken")
-	}
-}
-
 func TestOwnVariablesAreJudged(t *testing.T) {
 	env := func(kv ...string) Env { return homeEnv("/h", kv...) }
 	if m, err := env().AgentMode(); m != "auto" || err != nil {
@@ -128,12 +108,6 @@ func TestOwnVariablesAreJudged(t *testing.T) {
 	}
 	if env("REGMINT_ACCOUNT", "x").Account() != "x" {
 		t.Error("account")
-	}
-	// H89: neither abstract nor network sockets.
-	for _, s := range []string{"@abstract", "tcp://x", "rel"} {
-		if _, err := env("REGMINT_SOCKET", s).Socket(); err == nil {
-			t.Errorf("%s was taken", s)
-		}
 	}
 }
 

@@ -32,6 +32,7 @@ func (p product) Options() any {
 	}
 	return p.opts()
 }
+
 func (p product) Open(providers.Account, providers.Deps) (providers.Source, error) {
 	return nil, errors.New("this test opens nothing")
 }

@@ -139,6 +139,11 @@ func (l *loader) text(p part, data []byte) *document {
 			d.unknownKey(e.pos, key, key, tables[p.kind])
 		}
 	}
+	if p.kind == "saved" {
+		for i := range d.unknown {
+			d.unknown[i].Hint = "a newer regmint may have written it: use that one, or take the line away"
+		}
+	}
 	l.problems = append(l.problems, d.problems...)
 	if l.lenient {
 		for _, u := range d.unknown {

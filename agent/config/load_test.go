@@ -342,7 +342,7 @@ func TestLiteralSecretIsRefusedAndNeverRepeated(t *testing.T) {
 	for name, text := range map[string]string{
 		"literal":            `password = "` + secret + `"`,
 		"literal with colon": `password = "x:` + secret + `"`,
-		"integer":            `password = 4711`,
+		"integer":            `password = 471147114711471`,
 		"list":               `password = ["` + secret + `"]`,
 		"relative exec":      `password = "exec:` + secret + `"`,
 		"relative exec argv": `password = { exec = ["` + secret + `", "a"] }`,
@@ -356,7 +356,7 @@ func TestLiteralSecretIsRefusedAndNeverRepeated(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			ps := userFails(t, "[[account]]\nhosts = [\"a.example\"]\n"+text+"\n")
-			if strings.Contains(ps.Error(), secret) || strings.Contains(ps.Error(), "4711") {
+			if strings.Contains(ps.Error(), secret) || strings.Contains(ps.Error(), "471147114711471") {
 				t.Errorf("repeats the secret: %v", ps)
 			}
 			if ps[0].Line != 3 {

@@ -3,41 +3,12 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 )
-
-// StateDir is where saved logins, locks and journals live; it is not made.
-func (e Env) StateDir() (string, error) {
-	if dir, err := e.path("REGMINT_STATE_DIR"); dir != "" || err != nil {
-		return dir, err
-	}
-	switch runtime.GOOS {
-	case "windows":
-		if d := e.get("LocalAppData"); filepath.IsAbs(d) {
-			return filepath.Join(d, "regmint"), nil
-		}
-	default:
-		if d := e.get("XDG_STATE_HOME"); filepath.IsAbs(d) {
-			return filepath.Join(d, "regmint"), nil
-		}
-	}
-	home := e.Home()
-	if home == "" {
-		return "", errors.New("no home directory; set REGMINT_STATE_DIR")
-	}
-	switch runtime.GOOS {
-	case "darwin":
-		return filepath.Join(home, "Library", "Application Support", "regmint"), nil
-	case "windows":
-		return filepath.Join(home, "AppData", "Local", "regmint"), nil
-	}
-	return filepath.Join(home, ".local", "state", "regmint"), nil
-}
 
 // Paths names the files of all layers. flag is --config, "" where absent; a
 // relative one counts from the working directory.

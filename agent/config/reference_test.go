@@ -30,8 +30,10 @@ func TestReferenceInDocsIsUpToDate(t *testing.T) {
 
 func TestReferenceNamesEveryKeyAndVariable(t *testing.T) {
 	text := Reference(products())
-	for _, typ := range []reflect.Type{reflect.TypeFor[providers.Account](), reflect.TypeFor[Agent](), reflect.TypeFor[Policy](),
-		reflect.TypeFor[providers.Network](), reflect.TypeFor[Docker](), reflect.TypeFor[Mirror](), reflect.TypeFor[cloudOptions](), reflect.TypeFor[appOptions]()} {
+	for _, typ := range []reflect.Type{
+		reflect.TypeFor[providers.Account](), reflect.TypeFor[Agent](), reflect.TypeFor[Policy](),
+		reflect.TypeFor[providers.Network](), reflect.TypeFor[Docker](), reflect.TypeFor[Mirror](), reflect.TypeFor[cloudOptions](), reflect.TypeFor[appOptions](),
+	} {
 		for _, f := range fieldsOf(typ) {
 			if !strings.Contains(text, "| `"+f.key+"` | ") {
 				t.Errorf("%s is missing", f.key)

@@ -69,8 +69,10 @@ func (r Resolver) read(ctx context.Context, ref providers.SecretRef) (string, er
 				return text, nil
 			}
 		}
-		return "", &providers.Error{Kind: providers.Misconfigured, Err: fmt.Errorf("variable %s is not set", clean(ref.Value)),
-			Hint: "set it where the client runs"}
+		return "", &providers.Error{
+			Kind: providers.Misconfigured, Err: fmt.Errorf("variable %s is not set", clean(ref.Value)),
+			Hint: "set it where the client runs",
+		}
 	case "file":
 		data, _, err := readRegular(ref.Value, maxSecretFile)
 		if err != nil {

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -67,7 +66,7 @@ func (f SavedFile) Update(ctx context.Context, change func(*Saved) error) error 
 	if f.Path == "" {
 		return errors.New("there is no place for saved settings: no home directory and no REGMINT_CONFIG")
 	}
-	if err := os.MkdirAll(f.StateDir, 0o700); err != nil {
+	if err := makeDir(f.StateDir); err != nil {
 		return fmt.Errorf("cannot make the state directory: %w", err)
 	}
 	unlock, err := lockFile(ctx, filepath.Join(f.StateDir, "config.lock"))
@@ -113,6 +112,7 @@ func lockFile(ctx context.Context, path string) (unlock func(), err error) {
 		if err != nil {
 			return nil, fmt.Errorf("cannot lock %s: %w", path, err)
 		}
+		handOver(path)
 		return func() { _ = l.Close() }, nil
 	case <-ctx.Done():
 		go func() { // ends when the lock is free
@@ -130,7 +130,7 @@ func (f SavedFile) write(data []byte) error {
 		path = real
 	}
 	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDir(dir); err != nil {
 		return fmt.Errorf("cannot make %s: %w", dir, err)
 	}
 	sweepTemp(dir)

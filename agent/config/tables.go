@@ -83,7 +83,7 @@ func (l *loader) top(d *decoder, p part, key string, e *entry) {
 		d.strict(t, reflect.ValueOf(&l.cfg.Network).Elem(), "network.")
 		checkNetwork(d, t, l.cfg.Network.HTTPSProxy, l.cfg.Network.CAFile, "network.")
 	case "docker":
-		l.docker(d, p, t)
+		l.docker(d, t)
 	case "policy":
 		l.policy(d, p, t)
 	case "realms":
@@ -108,7 +108,7 @@ func (l *loader) realms(d *decoder, v *value) {
 }
 
 // docker reads [docker]; an empty helper takes a lower layer's entry away.
-func (l *loader) docker(d *decoder, p part, t *table) {
+func (l *loader) docker(d *decoder, t *table) {
 	var in Docker
 	d.strict(t, reflect.ValueOf(&in).Elem(), "docker.")
 	if len(in.Behind) == 0 {

@@ -44,6 +44,7 @@ func writeAtomic(path string, data []byte) (err error) {
 	if err = f.Close(); err != nil {
 		return err
 	}
+	handOver(f.Name())
 	if err = rename(f.Name(), path); err != nil {
 		return err
 	}
@@ -56,7 +57,7 @@ const lockWait = 30 * time.Second
 
 // lockDir makes the state directory and takes the lock of that name in it.
 func lockDir(ctx context.Context, dir, name string) (unlock func(), err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDir(dir); err != nil {
 		return nil, unavailable(err, "cannot make %s", dir)
 	}
 	l := flock.New(filepath.Join(dir, name), flock.SetPermissions(0o600))
@@ -70,6 +71,7 @@ func lockDir(ctx context.Context, dir, name string) (unlock func(), err error) {
 		if err != nil {
 			return nil, unavailable(err, "cannot lock %s", l.Path())
 		}
+		handOver(l.Path())
 		return func() { _ = l.Close() }, nil
 	case <-ctx.Done():
 		go func() { // ends when the lock is free
@@ -77,8 +79,10 @@ func lockDir(ctx context.Context, dir, name string) (unlock func(), err error) {
 				_ = l.Close()
 			}
 		}()
-		return nil, &providers.Error{Kind: providers.Unavailable, Hint: "try again",
-			Err: &wrapped{"another regmint is changing the saved logins", ErrUnavailable}}
+		return nil, &providers.Error{
+			Kind: providers.Unavailable, Hint: "try again",
+			Err: &wrapped{"another regmint is changing the saved logins", ErrUnavailable},
+		}
 	}
 }
 

@@ -51,7 +51,7 @@ type damagedError struct{ why string }
 
 func (e *damagedError) Error() string { return e.why }
 
-// read decrypts the file. No file is empty content with create, notFoundKey
+// read decrypts the file. No file is empty content with create, errNoKey
 // without: nothing was ever saved, and no key is asked for.
 func (f *file) read(ctx context.Context, create bool) (*content, *identity, error) {
 	path := f.path(dataFile)
@@ -59,7 +59,7 @@ func (f *file) read(ctx context.Context, create bool) (*content, *identity, erro
 	absent := errors.Is(err, os.ErrNotExist)
 	switch {
 	case absent && !create:
-		return nil, nil, notFoundKey
+		return nil, nil, errNoKey
 	case err != nil && !absent:
 		return nil, nil, unavailable(err, "%s", path)
 	}
@@ -111,7 +111,7 @@ func decode(data []byte, id age.Identity) (*content, error) {
 func (f *file) Get(ctx context.Context, name string) (providers.Secret, error) {
 	c, _, err := f.read(ctx, false)
 	switch {
-	case errors.Is(err, notFoundKey):
+	case errors.Is(err, errNoKey):
 		return providers.Secret{}, notFound(name, f.lostHint())
 	case err != nil:
 		return providers.Secret{}, f.damaged(ctx, err)
@@ -127,7 +127,7 @@ func (f *file) Get(ctx context.Context, name string) (providers.Secret, error) {
 func (f *file) Names(ctx context.Context) ([]string, error) {
 	c, _, err := f.read(ctx, false)
 	switch {
-	case errors.Is(err, notFoundKey):
+	case errors.Is(err, errNoKey):
 		return nil, nil
 	case err != nil:
 		return nil, f.damaged(ctx, err)
@@ -162,7 +162,7 @@ func (f *file) Delete(ctx context.Context, name string) error {
 		delete(c.Secrets, name)
 		return ok
 	})
-	if errors.Is(err, notFoundKey) {
+	if errors.Is(err, errNoKey) {
 		return nil
 	}
 	return err

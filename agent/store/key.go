@@ -135,13 +135,13 @@ func (k *keySource) identity(ctx context.Context, create bool) (*identity, error
 		return nil, misconfigured(nil, fmt.Sprintf("put the key back, or move %s away and log in again", k.path(dataFile)),
 			"the saved logins are there, but their key %s is gone", k.path(keyFile))
 	case !create:
-		return nil, notFoundKey
+		return nil, errNoKey
 	}
 	return k.createKeyFile()
 }
 
-// notFoundKey: nothing was ever saved.
-var notFoundKey = errors.New("no key yet")
+// errNoKey: nothing was ever saved.
+var errNoKey = errors.New("no key yet")
 
 func (k *keySource) hold(id *identity) {
 	k.mu.Lock()

@@ -85,8 +85,10 @@ func (k keychain) run(ctx context.Context, req childRequest, limit time.Duration
 
 // silent is the error of a keychain that cannot be used now.
 func (k keychain) silent(format string, args ...any) error {
-	return &providers.Error{Kind: providers.Unavailable, Hint: `see regmint doctor, or set store = "file" under [agent]`,
-		Err: &wrapped{"keyring unavailable: " + fmt.Sprintf(format, args...), ErrUnavailable}}
+	return &providers.Error{
+		Kind: providers.Unavailable, Hint: `see regmint doctor, or set store = "file" under [agent]`,
+		Err: &wrapped{"keyring unavailable: " + fmt.Sprintf(format, args...), ErrUnavailable},
+	}
 }
 
 // call is ask with the outcome as an error.

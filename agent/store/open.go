@@ -138,15 +138,7 @@ func writeRecord(dir, kind string) error {
 // The constructors of errors. cause is one of the exported errors, or nil.
 
 func fault(kind providers.Kind, cause error, hint, format string, args ...any) error {
-	text := fmt.Sprintf(format, args...)
-	var err error
-	switch {
-	case cause == nil:
-		err = errors.New(text)
-	default:
-		err = &wrapped{text, cause}
-	}
-	return &providers.Error{Kind: kind, Hint: hint, Err: err}
+	return &providers.Error{Kind: kind, Hint: hint, Err: &wrapped{fmt.Sprintf(format, args...), cause}}
 }
 
 // wrapped is a worded error whose cause shows to errors.Is alone.

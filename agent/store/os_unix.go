@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 )
 
@@ -44,3 +45,36 @@ func killGroup(cmd *exec.Cmd) error {
 
 // rename replaces the target in one step.
 func rename(from, to string) error { return os.Rename(from, to) }
+
+// makeDir makes a directory and its missing parents, 0700. What root makes in
+// a person's home under sudo becomes that person's.
+func makeDir(dir string) error {
+	var made []string
+	for d := dir; ; d = filepath.Dir(d) {
+		if _, err := os.Stat(d); err == nil || filepath.Dir(d) == d {
+			break
+		}
+		made = append(made, d)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for i := len(made) - 1; i >= 0; i-- {
+		handOver(made[i])
+	}
+	return nil
+}
+
+// handOver gives what root made to the owner of the directory it is in.
+func handOver(path string) {
+	if os.Geteuid() != 0 {
+		return
+	}
+	info, err := os.Stat(filepath.Dir(path))
+	if err != nil {
+		return
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid != 0 {
+		_ = os.Lchown(path, int(st.Uid), int(st.Gid))
+	}
+}
