@@ -80,9 +80,9 @@ func (w writer) replace(dir *os.Root, name string, data []byte, mode fs.FileMode
 	}
 	defer func() {
 		if err != nil {
-			f.Close()
+			_ = f.Close() // closed already, unless filling it failed
 			if w.steps.before("remove", tmp) == nil {
-				dir.Remove(tmp)
+				err = errors.Join(err, ignoreAbsent(dir.Remove(tmp)))
 			}
 		}
 	}()

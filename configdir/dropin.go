@@ -42,8 +42,8 @@ func (i *installer) containers() error {
 		return err
 	}
 	f.after = concat(dropInHead, line)
-	if len(c.laterDropIns()) > 0 {
-		i.note(fmt.Sprintf("%s sets credential-helpers too and comes later: podman reads that one", strings.Join(c.laterDropIns(), ", ")))
+	if later := c.overruling(true); len(later) > 0 {
+		i.note(fmt.Sprintf("%s sets credential-helpers too and comes later: podman reads that one", strings.Join(later, ", ")))
 	}
 	if string(f.after) == string(f.before) {
 		return nil
@@ -54,16 +54,18 @@ func (i *installer) containers() error {
 	return nil
 }
 
-// laterDropIns are the caller's own drop-ins that would overrule ours.
-func (c Caller) laterDropIns() []string {
+// overruling are the drop-ins that name credential-helpers without us. later:
+// of the caller's own those that come after ours; otherwise all, which podman
+// before 6 and skopeo read on top of CONTAINERS_REGISTRIES_CONF.
+func (c Caller) overruling(later bool) []string {
 	var out []string
-	for _, dir := range c.registriesDirs(true) {
+	for _, dir := range c.registriesDirs(later) {
 		files, err := dropIns(dir)
 		if err != nil {
 			continue
 		}
 		for _, f := range files {
-			if filepath.Base(f) <= dropInName {
+			if later && filepath.Base(f) <= dropInName {
 				continue
 			}
 			if conf, err := readRegistries(f, false); err == nil && conf[keyCredUsers] != nil &&

@@ -33,8 +33,10 @@ func newWorld(t *testing.T) *world {
 	if resolved, err := filepath.EvalSymlinks(base); err == nil {
 		base = resolved
 	}
-	w := &world{t: t, home: filepath.Join(base, "home"), root: filepath.Join(base, "root"),
-		jobs: filepath.Join(base, "j"), bin: filepath.Join(base, "bin"), env: map[string]string{}}
+	w := &world{
+		t: t, home: filepath.Join(base, "home"), root: filepath.Join(base, "root"),
+		jobs: filepath.Join(base, "j"), bin: filepath.Join(base, "bin"), env: map[string]string{},
+	}
 	for _, d := range []string{w.home, w.root, w.bin} {
 		if err := os.Mkdir(d, 0o755); err != nil {
 			t.Fatal(err)

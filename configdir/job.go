@@ -109,8 +109,7 @@ func populate(root, id string) (*Job, error) {
 	for _, d := range []string{DockerDir, ContainersDir, BinDir} {
 		d = filepath.Join(root, d)
 		if err := errors.Join(os.Mkdir(d, 0o700), os.Chmod(d, 0o700)); err != nil {
-			j.Close()
-			return nil, plain(d, err)
+			return nil, errors.Join(plain(d, err), j.Close())
 		}
 	}
 	return j, nil

@@ -25,8 +25,10 @@ func TestIDsAre128RandomBitsInLowerCase(t *testing.T) {
 		}
 		seen[id] = true
 	}
-	for _, id := range []string{"", "x", "../../../../../../../../xx", strings.Repeat("a", 25), strings.Repeat("a", 27),
-		strings.Repeat("A", 26), strings.Repeat("1", 26), strings.Repeat("a", 25) + "/", strings.Repeat("é", 13), "-rf" + strings.Repeat("a", 23)} {
+	for _, id := range []string{
+		"", "x", "../../../../../../../../xx", strings.Repeat("a", 25), strings.Repeat("a", 27),
+		strings.Repeat("A", 26), strings.Repeat("1", 26), strings.Repeat("a", 25) + "/", strings.Repeat("é", 13), "-rf" + strings.Repeat("a", 23),
+	} {
 		if ValidID(id) {
 			t.Errorf("%q is taken for an id", id)
 		}
@@ -80,8 +82,10 @@ func TestAJobHasTheDocumentedLayout(t *testing.T) {
 		_, name, _ := strings.Cut(line, " ")
 		names = append(names, name)
 	}
-	want := map[string]bool{".": true, "docker": true, "containers": true, "bin": true, "lock": true, "job.json": true, "registries.conf": true,
-		"docker/config.json": true, "docker/regmint-job.json": true, "containers/auth.json": true, "bin/docker-credential-regmint": true}
+	want := map[string]bool{
+		".": true, "docker": true, "containers": true, "bin": true, "lock": true, "job.json": true, "registries.conf": true,
+		"docker/config.json": true, "docker/regmint-job.json": true, "containers/auth.json": true, "bin/docker-credential-regmint": true,
+	}
 	for _, n := range names {
 		if !want[n] {
 			t.Errorf("%s is there", n)
@@ -251,9 +255,11 @@ func TestJobFilesComeBackAsWritten(t *testing.T) {
 	w := newWorld(t)
 	j := w.job()
 	closed := time.Date(2026, 11, 21, 10, 32, 0, 0, time.UTC)
-	f := JobFile{ID: j.ID, Kind: KindOpen, Targets: []string{"ghcr.io/acme/app=push"}, Only: true, Accounts: []string{"work"},
+	f := JobFile{
+		ID: j.ID, Kind: KindOpen, Targets: []string{"ghcr.io/acme/app=push"}, Only: true, Accounts: []string{"work"},
 		LoginHosts: []string{"reg.example.com:5000"}, Label: "build 17", PID: 42, PIDStart: "8712",
-		TTL: 24 * time.Hour, Opened: closed.Add(-time.Hour), Closed: &closed, Reason: "ttl", DockerDir: "/kaniko/.docker"}
+		TTL: 24 * time.Hour, Opened: closed.Add(-time.Hour), Closed: &closed, Reason: "ttl", DockerDir: "/kaniko/.docker",
+	}
 	if err := WriteJobFile(j.Root, f); err != nil {
 		t.Fatal(err)
 	}

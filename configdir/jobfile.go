@@ -90,6 +90,13 @@ func WriteJobFile(root string, f JobFile) error {
 
 func writeJobFile(dir *os.Root, f JobFile) error {
 	f.Schema = jobSchema
+	if f.DockerDir != "" {
+		abs, err := filepath.Abs(f.DockerDir) // --dir is relative to the wrapper
+		if err != nil {
+			return err
+		}
+		f.DockerDir = abs
+	}
 	f.Label, f.Reason = shorten(f.Label), shorten(f.Reason)
 	data, err := json.MarshalIndent(f, "", "\t")
 	if err != nil {

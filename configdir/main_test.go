@@ -36,7 +36,11 @@ var programs = map[string]func(args []string) error{
 		return p.Apply()
 	},
 	"uninstall-in": func(args []string) error { _, err := Uninstall(args[0]); return err },
-	"remove":       func(args []string) error { return Remove(args[0]) },
+	"sweep": func(args []string) error {
+		_, err := Sweep(args[0], noon, nil)
+		return err
+	},
+	"remove": func(args []string) error { return Remove(args[0]) },
 	"hold-lock": func(args []string) error { // ROOT: holds until stdin ends
 		j, err := Open(args[0])
 		if err != nil {

@@ -19,7 +19,7 @@ func (w *jobWriter) put(dir *os.Root, name string, data []byte) error {
 
 // contexts links the caller's docker contexts: a docker with another
 // DOCKER_CONFIG would lose the engine it talks to.
-func (w *jobWriter) contexts(d *dockerFile) (note string) {
+func (w *jobWriter) contexts() (note string) {
 	const name = "contexts"
 	dir := w.s.Caller.DockerConfigDir()
 	if dir == "" || dir == w.dockerDir || !dirExists(filepath.Join(dir, name)) {

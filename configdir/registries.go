@@ -41,6 +41,9 @@ func (w *jobWriter) registries(r *Report) error {
 		var text []byte
 		if text, err = marshalRegistries(conf); err == nil {
 			r.RegistriesConf = filepath.Join(w.root, registriesName)
+			if over := w.s.Caller.overruling(false); len(over) > 0 && !w.s.static() {
+				r.Notes = append(r.Notes, fmt.Sprintf("%s sets credential-helpers: older podman and skopeo ask regmint only for hosts known by name", strings.Join(over, ", ")))
+			}
 			return w.put(w.job, registriesName, text)
 		}
 	}

@@ -138,6 +138,19 @@ func TestARegistriesConfThatCannotBeReadStaysInEffect(t *testing.T) {
 	}
 }
 
+// Older clients read drop-ins on top of the file that the variable names.
+func TestADropInThatOverrulesUsIsPointedOut(t *testing.T) {
+	w := newWorld(t)
+	path := w.file(filepath.Join(w.root, "etc/containers/registries.conf.d/10-x.conf"), "credential-helpers = [\"ecr-login\"]\n")
+	if _, _, r := w.registriesOf(nil); len(r.Notes) != 1 || !strings.Contains(r.Notes[0], path) {
+		t.Errorf("notes %q", r.Notes)
+	}
+	w.file(path, "credential-helpers = [\"regmint\", \"ecr-login\"]\n")
+	if _, _, r := w.registriesOf(nil); len(r.Notes) != 0 {
+		t.Errorf("notes %q", r.Notes)
+	}
+}
+
 func TestOnlyLeavesOtherHelpersOutOfRegistriesConf(t *testing.T) {
 	w := newWorld(t)
 	w.file(filepath.Join(w.root, "etc/containers/registries.conf"), "credential-helpers = [\"ecr-login\", \"regmint\"]\n")

@@ -64,6 +64,10 @@ func List(jobsDir string) ([]JobState, error) {
 func state(root string) (s JobState, ok bool) {
 	s = JobState{Root: root, ID: filepath.Base(root)}
 	held, err := LockHeld(root)
+	if errors.Is(err, fs.ErrPermission) {
+		unblock(root)
+		held, err = LockHeld(root)
+	}
 	if err != nil {
 		// A lock that cannot be asked is not proof that nobody lives here.
 		s.LockHeld, s.FileErr = true, err
@@ -77,6 +81,25 @@ func state(root string) (s JobState, ok bool) {
 		}
 	}
 	return s, true
+}
+
+// unblock gives a job directory and its lock file back the modes that a child
+// took away; what it cannot mend shows in the next attempt.
+func unblock(root string) {
+	dir, err := os.OpenRoot(filepath.Dir(root))
+	if err != nil {
+		return
+	}
+	defer dir.Close()
+	id := filepath.Base(root)
+	if info, err := dir.Lstat(id); err != nil || !info.IsDir() {
+		return
+	}
+	_ = dir.Chmod(id, 0o700)
+	lock := filepath.Join(id, LockName)
+	if info, err := dir.Lstat(lock); err == nil && info.Mode().IsRegular() {
+		_ = dir.Chmod(lock, 0o600)
+	}
 }
 
 // SweepReport is the result of Sweep.

@@ -5,6 +5,7 @@ package configdir
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -207,6 +208,63 @@ func TestATombstoneReplacesWhateverTheChildPutThere(t *testing.T) {
 	}
 	if read(t, victim) != "SECRET" {
 		t.Error("a link was followed")
+	}
+}
+
+func TestAJobFileThatTheChildDestroyedDoesNotStopTheTombstone(t *testing.T) {
+	for _, plant := range []func(path string) error{
+		os.Remove,
+		func(p string) error { return os.WriteFile(p, []byte("{"), 0o600) },
+		func(p string) error { os.Remove(p); return os.MkdirAll(filepath.Join(p, "x"), 0o700) },
+	} {
+		w := newWorld(t)
+		j := w.job()
+		w.write(j, w.settings(j, "ghcr.io"))
+		if err := WriteJobFile(j.Root, JobFile{ID: j.ID, Kind: KindOpen}); err != nil {
+			t.Fatal(err)
+		}
+		if err := plant(filepath.Join(j.Root, JobFileName)); err != nil {
+			t.Fatal(err)
+		}
+		if err := Tombstone(j.Root, noon, "closed"); err != nil {
+			t.Fatal(err)
+		}
+		if f, err := ReadJobFile(j.Root); err != nil || f.Closed == nil {
+			t.Errorf("%+v %v", f, err)
+		}
+	}
+}
+
+// H76: modes taken from a dead job's lock do not keep it alive.
+func TestADeadJobWithoutRightsIsSweptByItsOwner(t *testing.T) {
+	skipWindows(t, "no modes")
+	w := newWorld(t)
+	j := w.job()
+	w.write(j, w.settings(j, "ghcr.io"))
+	j.Close()
+	live := w.job() // its lock is held by this process
+	if os.Geteuid() == 0 {
+		chownAll(t, filepath.Dir(w.jobs))
+	}
+	for _, p := range []string{filepath.Join(j.Root, LockName), j.Root, filepath.Join(live.Root, LockName), live.Root} {
+		if err := os.Chmod(p, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if os.Geteuid() != 0 {
+		if _, err := Sweep(w.jobs, noon, nil); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		cmd := exec.Command(copyBinary(t, filepath.Dir(w.jobs)), "sweep", w.jobs)
+		cmd.SysProcAttr = asNobody()
+		cmd.Dir = "/"
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	if exists(j.Root) || !exists(live.Root) {
+		t.Errorf("dead: %v, live: %v", exists(j.Root), exists(live.Root))
 	}
 }
 

@@ -15,7 +15,8 @@ import (
 // Tombstone leaves docker/, job.json and bin of a closed job, so that a late
 // client reads why. No secret stays: config.json is written anew with nothing
 // but our helper's name, everything else in docker/ goes. The lock ends with
-// it; a directory that is gone already is no error.
+// it; a directory that is gone already is no error, and a job.json that the job
+// destroyed is made anew.
 func Tombstone(root string, closed time.Time, reason string) error {
 	dir, err := os.OpenRoot(root)
 	if absent(err) {
@@ -27,7 +28,15 @@ func Tombstone(root string, closed time.Time, reason string) error {
 	defer dir.Close()
 	f, err := ReadJobFile(root)
 	if err != nil {
-		return err
+		f = JobFile{ID: filepath.Base(root), Kind: KindOpen}
+		if !ValidID(f.ID) {
+			return fmt.Errorf("%s is not a job directory: %w", clean(root), ErrForeign)
+		}
+		if info, err := dir.Lstat(JobFileName); err == nil && info.IsDir() {
+			if err := removeTree(dir, JobFileName); err != nil {
+				return plain(root, err)
+			}
+		}
 	}
 	f.Closed, f.Reason = &closed, reason
 	if err := plain(filepath.Join(root, JobFileName), writeJobFile(dir, f)); err != nil {
@@ -103,8 +112,8 @@ func bury(dir *os.Root, spare func(name string) bool) error {
 func buriedConfig(dir *os.Root) ([]byte, error) {
 	s := Settings{}
 	if f, err := dir.OpenFile(configName, os.O_RDONLY|openNonBlock, 0); err == nil {
+		defer f.Close()
 		data, _, err := readOpen(f, maxConfig)
-		f.Close()
 		d := &dockerFile{}
 		if err == nil && d.parse(data) == nil {
 			for _, p := range d.helpers {

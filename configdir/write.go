@@ -152,8 +152,7 @@ func (j *Job) writer(s Settings) (*jobWriter, error) {
 		err = plain(w.dockerDir, err)
 	}
 	if err != nil {
-		job.Close()
-		return nil, err
+		return nil, errors.Join(err, job.Close())
 	}
 	return w, nil
 }
@@ -187,7 +186,7 @@ func (w *jobWriter) files(d *dockerFile, got *carry, r *Report) error {
 	if err := w.bundle(r); err != nil {
 		return err
 	}
-	if note := w.contexts(d); note != "" {
+	if note := w.contexts(); note != "" {
 		r.Notes = append(r.Notes, note)
 	}
 	if w.s.Helper == "" {
