@@ -3,7 +3,6 @@
 package helper
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -98,25 +97,23 @@ func execute(ctx context.Context, path string, args, env []string, input string)
 		err = nil // it ended well; somebody else keeps its streams open
 	}
 	if out.over && err == nil {
-		err = errors.New("its answer is longer than 256 KiB")
+		return "", "", errors.New("its answer is longer than 256 KiB")
 	}
-	return out.String(), errs.String(), err
+	return string(out.b), string(errs.b), err
 }
 
 // capped is a buffer that drops what is beyond the limit.
 type capped struct {
-	bytes.Buffer
+	b    []byte
 	over bool
 }
 
 // Write implements io.Writer.
 func (c *capped) Write(p []byte) (int, error) {
-	if room := api.MaxBody - c.Len(); len(p) > room {
-		c.over = true
-		c.Buffer.Write(p[:room])
-		return len(p), nil
-	}
-	return c.Buffer.Write(p)
+	room := min(len(p), api.MaxBody-len(c.b))
+	c.over = c.over || room < len(p)
+	c.b = append(c.b, p[:room]...)
+	return len(p), nil
 }
 
 // direct runs `regmint direct` beside this program where no agent can run: it

@@ -118,13 +118,20 @@ func (c *call) fail(host, why string) int {
 			return c.print("{}\n")
 		}
 	}
-	if host != "" && !strings.HasPrefix(why, host) {
+	if host != "" && !namesHost(why, host) {
 		why = host + ": " + why
 	}
 	line := api.CleanLine(why, maxLine) + "\n"
 	c.print(line)
 	_ = write(c.err, line, c.end.Add(100*time.Millisecond))
 	return 1
+}
+
+// namesHost reports that why starts with the host already; the agent writes it
+// in its normal form: without :443, in lower case, Docker Hub as docker.io.
+func namesHost(why, host string) bool {
+	first, _, ok := strings.Cut(why, ": ")
+	return ok && first != "" && (first == "docker.io" || strings.HasPrefix(strings.ToLower(host), strings.ToLower(first)))
 }
 
 // errText is err for a failure line.

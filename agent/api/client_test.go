@@ -179,7 +179,7 @@ func TestAServerThatMisbehavesEndsInABoundedError(t *testing.T) {
 		}},
 		{"garbage", "not a regmint agent", func(c net.Conn) { _, _ = c.Read(make([]byte, 4096)); _, _ = io.WriteString(c, "hello\r\n\r\n") }},
 		{"endless head", "not a regmint agent", func(c net.Conn) {
-			for _, err := io.WriteString(c, "HTTP/1.1 200 OK\r\n"); err == nil; _, err = io.WriteString(c, "X: y\r\n") {
+			for _, err := io.WriteString(c, "HTTP/1.1 200 OK\r\n"); err == nil; _, err = io.WriteString(c, strings.Repeat("X: y\r\n", 1000)) {
 			}
 		}},
 		{"huge body", "not a regmint agent", func(c net.Conn) {

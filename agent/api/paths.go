@@ -263,7 +263,7 @@ func CheckSocketPath(socket string) error {
 		return fmt.Errorf("socket %q is not an absolute path", socket)
 	}
 	if n := len(socket); n > maxSocketPath {
-		return fmt.Errorf("socket path %s has %d bytes, this system allows %d; set REGMINT_RUNTIME_DIR to a shorter directory", socket, n, maxSocketPath)
+		return fmt.Errorf("the socket path has %d bytes, this system allows %d; set REGMINT_RUNTIME_DIR to a shorter directory than that of %s", n, maxSocketPath, socket)
 	}
 	return nil
 }
