@@ -134,6 +134,45 @@ func TestDropTakesWhatMatchesAlone(t *testing.T) {
 	})
 }
 
+func TestDropCountsTheLivingAlone(t *testing.T) {
+	inBubble(t, time.Hour, func(r *rig) {
+		defer r.m.Hold(r.req())()
+		r.want("token-1")
+		r.up.down(kindErr(providers.Unavailable))
+		sleep(61 * time.Minute)
+		if n := r.m.Drop(all); n != 0 {
+			r.Errorf("dropped %d", n)
+		}
+	})
+}
+
+func TestLandingOfADroppedRenewalLetsTheNextOneStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClocks()
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		m := New(ctx, Config{Now: c.now, Rand: func() float64 { return 0 }, MaxFlights: 4}) // one renewal at a time
+		a, b := newUpstream(c, time.Hour), newUpstream(c, time.Hour+time.Minute)
+		for name, u := range map[string]*upstream{"a": a, "b": b} {
+			r := Request{ID: ID{Account: name, Host: providers.DockerHub}, Source: u}
+			m.Hold(r)
+			if _, err := m.Get(ctx, r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a.set(func(u *upstream) { u.latency = time.Hour })
+		sleep(24*time.Minute + 30*time.Second) // a since 24:00, b since 24:24
+		if a.attempts() != 2 || b.attempts() != 1 {
+			t.Fatalf("%d and %d attempts", a.attempts(), b.attempts())
+		}
+		m.Drop(func(id ID) bool { return id.Account == "a" })
+		sleep(35 * time.Second)
+		if n := b.attempts(); n != 2 {
+			t.Errorf("%d attempts", n)
+		}
+	})
+}
+
 func TestReleaseOfAKeyNeverAskedForLeavesNothing(t *testing.T) {
 	inBubble(t, time.Hour, func(r *rig) {
 		a, b := r.m.Hold(r.req()), r.m.Hold(r.req())

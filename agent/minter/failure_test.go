@@ -172,6 +172,41 @@ func TestRetryAfterHoldsTheKeyBack(t *testing.T) { // H55
 	}
 }
 
+func TestNoAccountIsNeverRemembered(t *testing.T) {
+	inBubble(t, time.Hour, func(r *rig) {
+		r.up.down(&providers.Error{Kind: providers.NoAccount, RetryAfter: time.Minute})
+		r.wantErr(providers.NoAccount)
+		r.wantErr(providers.NoAccount)
+		r.wantAttempts(2)
+	})
+}
+
+func TestBackOffBeginsAnewAfterASuccess(t *testing.T) {
+	inBubble(t, 12*time.Hour, func(r *rig) {
+		r.m.rand = func() float64 { return 0.99 }
+		defer r.m.Hold(r.req())()
+		r.want("token-1")
+		down := func() {
+			r.up.set(func(u *upstream) { u.tries = nil })
+			r.up.down(kindErr(providers.Unavailable))
+			sleep(7 * time.Hour)
+			r.up.mu.Lock()
+			defer r.up.mu.Unlock()
+			if n := len(r.up.tries); n < 10 {
+				r.Fatalf("%d attempts", n)
+			}
+			if gap := r.up.tries[1] - r.up.tries[0]; gap > 2*maxSpacing {
+				r.Errorf("the second attempt came %s after the first", gap)
+			}
+		}
+		down()
+		r.up.down(nil)
+		sleep(10 * time.Minute)
+		r.want("token-2")
+		down()
+	})
+}
+
 func TestRetryAfterIsServedFromTheLivingCredential(t *testing.T) {
 	inBubble(t, time.Hour, func(r *rig) {
 		defer r.m.Hold(r.req())()

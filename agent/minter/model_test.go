@@ -9,6 +9,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,6 +41,7 @@ type modelKey struct {
 	attempts  int
 	forgetful bool  // an input changed during the flight under way
 	left      bool  // a caller left; the flight it began may still start
+	jumps     int64 // of the wall clock, up to lastEnd
 	served    bool  // the last Get
 	ghosts    []int // generations of dropped flights that have yet to start, in order
 }
@@ -69,7 +71,7 @@ func (k *modelKey) Mint(ctx context.Context, r providers.Request) (providers.Cre
 		if gen == k.drops {
 			k.flying--
 			k.left, k.forgetful = false, false
-			k.lastEnd, k.ended = k.w.clock.truth(), true
+			k.lastEnd, k.ended, k.jumps = k.w.clock.truth(), true, k.w.jumps.Load()
 		}
 	}()
 	if panics {
@@ -103,7 +105,7 @@ func (k *modelKey) check(now time.Duration) {
 	if k.gets == 0 && !(k.held > 0 && k.minted) && !k.asked && !k.left {
 		k.w.fail("%s: an attempt nobody wants", k.req.ID.Account)
 	}
-	if gap := now - k.lastEnd; k.ended && k.alive() && k.up.reuse == 0 && gap < spacing(k.up.life) {
+	if gap := now - k.lastEnd; k.ended && k.w.jumps.Load() == k.jumps && k.alive() && k.up.reuse == 0 && gap < spacing(k.up.life) {
 		k.w.fail("%s: attempts %s apart while a credential lives, life %s", k.req.ID.Account, gap, k.up.life)
 	}
 }
@@ -145,6 +147,7 @@ type world struct {
 	trace []string
 	mu    sync.Mutex
 	bad   bool
+	jumps atomic.Int64
 }
 
 func (w *world) fail(format string, args ...any) {
@@ -250,6 +253,7 @@ func (w *world) op() {
 	case 10:
 		d := []time.Duration{time.Hour, -time.Hour, k.up.life / 2, -k.up.life / 2, 400 * day, -400 * day, -w.clock.offset(), -w.clock.offset()}[w.rng.IntN(8)]
 		w.step("jump %s", d)
+		w.jumps.Add(1) // what was gone may live again
 		w.clock.jump(d)
 	case 11, 12:
 		w.fault(k)
@@ -309,8 +313,8 @@ func (w *world) get(k *modelKey, limit time.Duration) {
 		k.gets--
 		w.step("got %s %q %v", k.req.ID.Account, c.Secret.Reveal(), err)
 		k.served = err == nil
+		k.left = k.left || ctx.Err() != nil
 		if err != nil {
-			k.left = k.left || ctx.Err() != nil
 			if had && drops == k.drops && k.alive() {
 				w.fail("%s refused with %v although a credential lives", k.req.ID.Account, err)
 			}
@@ -339,6 +343,7 @@ func (w *world) finish() {
 		release()
 	}
 	w.held = nil
+	w.jumps.Add(1)
 	w.clock.jump(-w.clock.offset())
 	for _, k := range w.keys {
 		k.mu.Lock()

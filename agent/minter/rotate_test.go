@@ -140,6 +140,8 @@ func TestSameTokenAgainIsNoRefresh(t *testing.T) {
 		if s := r.m.Stats(); s.Refreshes != 1 {
 			r.Errorf("%+v", s)
 		}
+		sleep(30*time.Minute + 2*time.Second)
+		r.wantAttempts(4) // the next one is asked for at its line again
 	})
 }
 

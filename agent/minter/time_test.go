@@ -46,14 +46,21 @@ func TestSuspendWithoutARegistryAfterwardsIsAFailure(t *testing.T) {
 func TestFirstCallerAfterASuspendStartsTheRenewalsThatAreOverdue(t *testing.T) {
 	inBubble(t, time.Hour, func(r *rig) {
 		defer r.m.Hold(r.req())()
-		r.want("token-1")
-		r.clock.suspend(40 * time.Minute) // Go's timer would be late by as much
 		other := r.req()
-		other.ID.Account, other.Source = "other", newUpstream(r.clock, time.Hour)
-		if _, err := r.m.Get(r.Context(), other); err != nil {
-			r.Fatal(err)
+		other.ID.Account, other.Source = "other", newUpstream(r.clock, 12*time.Hour)
+		warm := func() {
+			if _, err := r.m.Get(r.Context(), other); err != nil {
+				r.Fatal(err)
+			}
 		}
-		sleep(time.Second)
+		r.want("token-1")
+		warm()
+		warm()
+		r.clock.suspend(40 * time.Minute) // Go's timer would be late by as much
+		synctest.Wait()
+		r.wantAttempts(1)
+		warm()
+		synctest.Wait()
 		r.wantAttempts(2)
 	})
 }
