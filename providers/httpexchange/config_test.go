@@ -98,7 +98,7 @@ func TestTemplatesHoldFieldsAndFourFunctionsOnly(t *testing.T) {
 	}
 	for _, text := range []string{
 		"{{.}}", "{{$}}", "{{.Secret.Foo}}", "{{range .Scope}}x{{end}}", "{{if .Scope}}x{{end}}", "{{with .Host}}{{.}}{{end}}", `{{define "x"}}y{{end}}`, `{{template "x"}}`,
-		"{{$x := .Host}}{{$x}}", "{{printf `%s` .Host}}", "{{call .Host}}", "{{len .Host}}", "{{html .Host}}", "{{index .Scope 0}}", "{{1}}", "{{true}}", "{{nil}}", "{{.Scope.String}}",
+		"{{$x := .Host}}{{$x}}", "{{$x := .Host}}", "{{printf `%s` .Host}}", "{{call .Host}}", "{{len .Host}}", "{{html .Host}}", "{{index .Scope 0}}", "{{1}}", "{{true}}", "{{nil}}", "{{.Scope.String}}",
 		"{{join .Host `,`}}", "{{join}}", "{{(.Host)}}{{.Nope}}", "{{break}}", "{{block `x` .}}{{end}}", "{{.Host | printf `%q`}}",
 	} {
 		if _, err := parseTemplate(text); err == nil {

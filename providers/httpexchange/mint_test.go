@@ -284,16 +284,37 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 	}
 }
 
+// An endpoint that repeats a field of the form does not get it into an error.
+func TestSecretOfTheBodyIsKeptOutOfErrors(t *testing.T) {
+	t.Parallel()
+	srv := httpxtest.Plain(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(400)
+		_, _ = fmt.Fprintf(w, `{"error":"invalid_request","error_description":%q}`, "you sent "+r.PostFormValue("secret"))
+	}))
+	a, secrets := basicAccount(srv.URL + "/x")
+	a.Options.(*httpexchange.Options).Headers = nil
+	s, log := open(t, a, secrets)
+	_, err := s.Mint(t.Context(), request(t))
+	if providers.KindOf(err) != providers.Misconfigured || !strings.Contains(err.Error(), "invalid_request") || len(httpxtest.Leaks(fmt.Sprint(err, log), canary)) > 0 {
+		t.Errorf("got %v", err)
+	}
+}
+
 // H46: the exchange's secret stays on its origin.
 func TestRedirectOfTheExchangeIsRefused(t *testing.T) {
 	t.Parallel()
 	other := httpxtest.Plain(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Errorf("%s arrived", r.URL) }))
 	for _, code := range []int{301, 302, 303, 307, 308} {
 		srv := httpxtest.Plain(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, code) }))
-		a, secrets := basicAccount(srv.URL + "/x")
-		s, _ := open(t, a, secrets)
-		if _, err := s.Mint(t.Context(), request(t)); providers.KindOf(err) != providers.Unavailable || !strings.Contains(err.Error(), "redirect to another origin") {
-			t.Errorf("%d: %v", code, err)
+		for _, method := range []string{"POST", "GET"} {
+			a, secrets := basicAccount(srv.URL + "/x")
+			if o := a.Options.(*httpexchange.Options); method == "GET" {
+				o.Method, o.Form = method, nil
+			}
+			s, _ := open(t, a, secrets)
+			if _, err := s.Mint(t.Context(), request(t)); providers.KindOf(err) != providers.Unavailable || !strings.Contains(err.Error(), "redirect to another origin") {
+				t.Errorf("%s %d: %v", method, code, err)
+			}
 		}
 	}
 }

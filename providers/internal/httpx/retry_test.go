@@ -149,6 +149,9 @@ func TestRetryAfterIsHonouredOrReturned(t *testing.T) {
 						t.Errorf("try %d only %v after the one before", i+1, d)
 					}
 				}
+				if end := time.Since(s.start); end != s.at[len(s.at)-1] {
+					t.Errorf("answered at %v, the last try was at %v: waited for nothing", end, s.at[len(s.at)-1])
+				}
 				if tc.after > 0 && !strings.Contains(err.Error(), "not before ") {
 					t.Errorf("no time in %v", err)
 				}

@@ -5,6 +5,7 @@ package registryauth_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -232,6 +233,14 @@ func TestHostileTokenServersSeeNothing(t *testing.T) {
 		}, providers.Unavailable, "redirect to another origin"},
 		"an SSO page": {"", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>log in " + canary)) }, providers.Unavailable, "a web page"},
 		"2FA":         {"", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"detail":"2FA required"}`)) }, providers.Unavailable, "holds no token: 2FA required"},
+		"an echo of the POST body": {"", func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodGet {
+				w.WriteHeader(405)
+				return
+			}
+			w.WriteHeader(400)
+			_, _ = fmt.Fprintf(w, `{"error":"invalid_request","error_description":%q}`, "password "+r.PostFormValue("password"))
+		}, providers.Misconfigured, "invalid_request: (text withheld"},
 		"an echo": {"", func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = w.Write([]byte(`{"message":"bad password ` + canary + `"}`))
 		}, providers.Unavailable, "text withheld"},
