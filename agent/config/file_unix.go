@@ -47,8 +47,11 @@ func foreign(path string, info fs.FileInfo) (what, hint string) {
 	if !ok || st.Uid == 0 || int(st.Uid) == os.Geteuid() {
 		return "", ""
 	}
-	return fmt.Sprintf("belongs to uid %d, not to uid %d or root", st.Uid, os.Geteuid()),
-		fmt.Sprintf("look who wrote it, then: chown %d %s", os.Geteuid(), path)
+	what = fmt.Sprintf("belongs to uid %d, not to uid %d or root", st.Uid, os.Geteuid())
+	if os.Geteuid() == 0 {
+		return what, fmt.Sprintf("run regmint as that user, or, where you trust it: chown 0 %s", path)
+	}
+	return what, fmt.Sprintf("look at it, then, where you trust it: chown %d %s", os.Geteuid(), path)
 }
 
 // syncDir makes a rename in dir durable.

@@ -181,11 +181,12 @@ func (l *loader) finish() (*Config, error) {
 }
 
 // judge returns what is wrong, in the order of lines, nil where all is well.
+// The selector has the last word on what it cannot index.
 func (l *loader) judge() error {
 	l.checkDefaults()
 	if len(l.problems) == 0 {
 		if _, err := providers.NewSelector(l.cfg.Accounts); err != nil {
-			l.problems = append(l.problems, Problem{File: l.blame(), Msg: err.Error()})
+			l.problems = append(l.problems, Problem{File: "configuration", Msg: err.Error()})
 		}
 	}
 	if len(l.problems) == 0 {
@@ -198,18 +199,6 @@ func (l *loader) judge() error {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Col, b.Col))
 	})
 	return l.problems
-}
-
-// blame is the file that a complaint about all accounts names first; the
-// complaint itself names lines.
-func (l *loader) blame() string {
-	if len(l.cfg.Files) > 0 {
-		return l.cfg.Files[len(l.cfg.Files)-1]
-	}
-	if len(l.origins) > 0 {
-		return l.origins[0].doc.file
-	}
-	return "configuration"
 }
 
 func appendNew(list []string, more ...string) []string {

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/regmint/regmint/providers"
 )
@@ -45,6 +46,12 @@ func TestBusInTroubleEndsInAnErrorAndLeavesNoProcess(t *testing.T) {
 				ctx = quick(t)
 			}
 			_, err := m.open(KindKeyring).Get(ctx, "reg.example")
+			wantError(t, err, ErrUnavailable, providers.Unavailable, "keyring unavailable")
+			o := m.options(KindKeyring)
+			o.Interactive = true
+			s := openStore(t, o).(*keyringStore)
+			s.chain.quick = 300 * time.Millisecond
+			_, err = s.Get(t.Context(), "reg.example")
 			wantError(t, err, ErrUnavailable, providers.Unavailable, "keyring unavailable")
 			m.noChildren()
 			if _, err := os.Stat(caught); err == nil {
@@ -203,6 +210,11 @@ func realKeyring(t *testing.T) {
 	set(t, s, "4 kB", "replaced")
 	if get(t, m.open(KindKeyring), "4 kB") != "replaced" {
 		t.Error("not replaced")
+	}
+	o := m.options(KindKeyring)
+	o.Interactive = true
+	if got := get(t, openStore(t, o), "4 kB"); got != "replaced" {
+		t.Errorf("with a person: %q", got)
 	}
 	a := newMachine(t)
 	a.mode, a.env = m.mode, m.env
