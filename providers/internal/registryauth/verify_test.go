@@ -265,6 +265,35 @@ func TestHostileTokenServersSeeNothing(t *testing.T) {
 	}
 }
 
+// H45: what is asked for is the grants', whatever the challenge and the realm
+// ask for.
+func TestScopesOfTheChallengeAreNotAskedFor(t *testing.T) {
+	t.Parallel()
+	ca := httpxtest.NewCA(t)
+	f := fake()
+	var asked [][]string
+	s := ca.Server(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/token":
+			if r.URL.Query().Get("tenant") != "7" {
+				t.Error("the realm's own query is lost")
+			}
+			asked = append(asked, r.URL.Query()["scope"])
+			f.ServeHTTP(w, r)
+		case r.Header.Get("Authorization") == "":
+			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="https://%s/token?tenant=7&scope=repository:other:push",service="fake",scope="repository:other:push,delete"`, r.Host))
+			w.WriteHeader(401)
+		default:
+			f.ServeHTTP(w, r)
+		}
+	}))
+	e := setup(t, addr(s), providers.Account{}, ca, nil)
+	judge(t, registryauth.Verify(t.Context(), e.cfg, login("ci", canary), []providers.Grant{{Repository: "acme/app", Access: providers.Pull}}), "", "")
+	if got := fmt.Sprint(asked); got != "[[] [repository:acme/app:pull]]" {
+		t.Errorf("asked for %s", got)
+	}
+}
+
 // H47: the registry's name turns to a metadata or private address between the
 // probe and the token exchange; the dial is refused.
 func TestRealmThatRebindsIsRefused(t *testing.T) {

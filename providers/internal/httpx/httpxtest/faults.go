@@ -108,6 +108,9 @@ func brokenServers() []Fault {
 		{Name: "connection refused", Server: refused, Kind: providers.Unavailable, Want: "connection refused"},
 		{Name: "TLS expired", Server: leaf(-2*time.Hour, -time.Hour, "127.0.0.1"), Kind: providers.Unavailable, Want: "expired at"},
 		{Name: "TLS wrong name", Server: leaf(-time.Hour, time.Hour, "other.example"), Kind: providers.Unavailable, Want: "tls: certificate for 127.0.0.1 is for other.example"},
+		{Name: "TLS name constraint", Kind: providers.Unavailable, Want: "signed by an authority that must not sign this name", Server: func(t testing.TB, ca *CA) string {
+			return ca.Constrained(t).Server(t, http.NotFoundHandler()).Listener.Addr().String()
+		}},
 		{Name: "TLS self-signed", Kind: providers.Unavailable, Want: "certificate signed by unknown authority", Server: func(t testing.TB, _ *CA) string {
 			return NewCA(t).Server(t, http.NotFoundHandler()).Listener.Addr().String()
 		}},

@@ -37,6 +37,8 @@ type CA struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 	file string
+	// chain is sent along with leaves: the certificates up to a root.
+	chain [][]byte
 }
 
 // NewCA makes an authority and writes its PEM file into a directory of t.
@@ -66,6 +68,35 @@ func NewCA(t testing.TB) *CA {
 	return &CA{cert: cert, key: key, file: file}
 }
 
+// Constrained is an authority below ca that may sign for 10.0.0.0/8 only. Its
+// leaves come with its own certificate.
+func (ca *CA) Constrained(t testing.TB) *CA {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, ten, err := net.ParseCIDR("10.0.0.0/8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "constrained test authority"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		PermittedIPRanges: []*net.IPNet{ten}, PermittedDNSDomainsCritical: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, ca.cert, &key.PublicKey, ca.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &CA{cert: cert, key: key, chain: [][]byte{der}}
+}
+
 // File is the path of the authority's PEM file.
 func (ca *CA) File() string { return ca.file }
 
@@ -91,7 +122,7 @@ func (ca *CA) Leaf(t testing.TB, from, until time.Time, names ...string) tls.Cer
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+	return tls.Certificate{Certificate: append([][]byte{der}, ca.chain...), PrivateKey: key}
 }
 
 // Server starts an https server for names ("127.0.0.1" unless given).
