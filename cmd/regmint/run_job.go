@@ -324,18 +324,19 @@ func (j *runJob) resume(ctx context.Context, cause error) bool {
 	}
 }
 
-// remove leaves nothing behind. The directory goes first, so that it is gone
-// when the command returns, whoever else would remove it after the lease.
+// remove leaves nothing behind. The directory goes before the lease, so that
+// it is gone when the command returns, whoever else would remove it; its lock
+// goes first, since Windows removes no open file.
 func (j *runJob) remove() {
+	_ = j.dir.Close()
 	if err := configdir.Remove(j.dir.Root); err != nil && !errors.Is(err, os.ErrNotExist) {
 		j.a.say("job directory not removed: %s", err)
 	}
 	j.mu.Lock()
+	defer j.mu.Unlock()
 	if j.lease != nil {
 		_ = j.lease.Close()
 	}
-	j.mu.Unlock()
-	_ = j.dir.Close()
 }
 
 // introduce says on one line who the job is, and what of the caller's own
