@@ -85,15 +85,23 @@ func (b *bench) throughput() error {
 		return err
 	}
 	empty := filepath.Join(b.dir, "empty.sock")
-	l, err := net.Listen("unix", empty)
+	exe, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	s := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write([]byte(`{"outcome":"ok"}`))
-	})}
-	go func() { _ = s.Serve(l) }() // ends with Close
-	defer s.Close()
+	cmd := exec.CommandContext(b.ctx, exe)
+	cmd.Env = append(b.env(), emptyServer+"="+empty)
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	for range 200 {
+		if c, err := net.Dial("unix", empty); err == nil {
+			_ = c.Close()
+			break
+		}
+		<-time.After(10 * time.Millisecond)
+	}
 	bare, err := bareRate(empty, span)
 	if err != nil {
 		return err
@@ -123,6 +131,20 @@ func rate(ctx context.Context, socket string, span time.Duration) (int, error) {
 		n++
 	}
 	return int(float64(n) / time.Since(start).Seconds()), nil
+}
+
+// emptyServer is set for the process that serves an empty handler.
+const emptyServer = "REGMINT_BENCH_EMPTY"
+
+func serveEmpty(socket string) error {
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		return err
+	}
+	s := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`{"outcome":"ok"}`))
+	})}
+	return s.Serve(l)
 }
 
 // bareRate exchanges the least HTTP with a handler that does nothing.

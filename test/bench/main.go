@@ -40,20 +40,25 @@ func main() {
 		}
 		return
 	}
+	if socket := os.Getenv(emptyServer); socket != "" { // a process of throughput
+		_ = serveEmpty(socket)
+		return
+	}
 	write := flag.Bool("write", false, "write docs/benchmarks.md")
 	quick := flag.Bool("quick", false, "few runs: to see that it works")
+	only := flag.String("only", "", "one of get, burst, size, run, jobs, mints, throughput, memory, soak, shared")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Minute)
 	defer cancel()
-	if err := run(ctx, *write, *quick); err != nil {
+	if err := run(ctx, *write, *quick, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, write, quick bool) error {
+func run(ctx context.Context, write, quick bool, only string) error {
 	dir, err := os.MkdirTemp("/tmp", "rmbench")
 	if err != nil {
 		return err
@@ -70,10 +75,22 @@ func run(ctx context.Context, write, quick bool) error {
 	if err := b.configure(); err != nil {
 		return err
 	}
+	if out, err := b.command("regmint", "agent", "start").CombinedOutput(); err != nil {
+		return fmt.Errorf("regmint agent start: %w\n%s", err, out)
+	}
 	defer func() { _ = b.command("regmint", "agent", "stop", "--force").Run() }()
-	for _, m := range []func() error{b.warmGet, b.coldBurst, b.sizes, b.runOverhead, b.jobs, b.mints, b.throughput, b.memory, b.soak, b.sharedConfig} {
-		if err := m(); err != nil {
-			return err
+	for _, m := range []struct {
+		name string
+		run  func() error
+	}{
+		{"get", b.warmGet}, {"burst", b.coldBurst}, {"size", b.sizes}, {"run", b.runOverhead}, {"jobs", b.jobs}, {"mints", b.mints},
+		{"throughput", b.throughput}, {"memory", b.memory}, {"soak", b.soak}, {"shared", b.sharedConfig},
+	} {
+		if only != "" && only != m.name {
+			continue
+		}
+		if err := m.run(); err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
 		}
 	}
 	table := b.table()
