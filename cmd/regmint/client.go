@@ -86,13 +86,21 @@ func agentError(err error) error {
 	return e
 }
 
-// callLimit bounds one request; the agent answers a get within 10 s, and
-// needs some seconds to open a key with a passphrase.
-const callLimit = 20 * time.Second
+const (
+	// callLimit bounds one request; the agent answers a get within 10 s.
+	callLimit = 20 * time.Second
+	// unlockLimit bounds opening a key with a passphrase, which is made to be
+	// slow.
+	unlockLimit = 2 * time.Minute
+)
 
 // call is one request; a broken connection is an agent that does not answer.
 func call(ctx context.Context, c *api.Client, method, path string, in, out any) error {
-	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	limit := callLimit
+	if path == "/v1/unlock" {
+		limit = unlockLimit
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	err := c.Call(ctx, method, path, in, out)
 	if _, ok := errors.AsType[*api.StatusError](err); ok || err == nil || errors.Is(err, context.Canceled) {
