@@ -438,3 +438,16 @@ func TestGrantsIntersect(t *testing.T) {
 		}
 	}
 }
+
+func TestPolicyHoldsForLoginsOfAJobAndRecognisedHosts(t *testing.T) {
+	r := newRig(t)
+	r.cfg.Policy = config.Policy{Access: providers.Pull, Narrow: providers.NarrowRequire}
+	if err := r.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	r.p.wider, r.amb.wider = true, true
+	j := r.job(api.JobRequest{Env: []string{"CLOUD_PROFILE=x"}}, nil)
+	r.Store(t.Context(), j, api.Login{ServerURL: "reg.example", Username: "u", Secret: "s"})
+	r.want(j, "reg.example", api.Failed, "cannot be narrowed")
+	r.want(j, "a.cloud.example", api.Failed, "cannot be narrowed")
+}

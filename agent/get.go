@@ -5,6 +5,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -131,23 +132,36 @@ func (c *Core) choice(j *job, h providers.Host, pick string) string {
 }
 
 // account is who answers for a key: an account, else an identity recognised by
-// the host's name, else a login that the job's caller had.
+// the host's name, else a login that the job's caller had. Accounts that no
+// file holds get the policy here; a realm accepted for a host counts for every
+// account that answers there.
 func (c *Core) account(s *snapshot, j *job, k providers.Key, pick string) (providers.Account, error) {
 	sel, err := c.selector(s, j)
 	if err != nil {
 		return providers.Account{}, err
 	}
 	a, err := sel.Select(k.Host, k.Repository, pick)
-	if err == nil || providers.KindOf(err) != providers.NoAccount || pick != "" {
-		return a, err
+	if err != nil {
+		var ok bool
+		if providers.KindOf(err) != providers.NoAccount || pick != "" {
+			return a, err
+		}
+		if a, ok = c.ambient(k.Host); !ok {
+			if a, ok = j.carried(k.Host); !ok {
+				return a, err
+			}
+		}
 	}
-	if a, ok := c.ambient(k.Host); ok {
+	for _, realm := range s.cfg.Realms[k.Host.String()] {
+		if !slices.Contains(a.RealmHosts, realm) {
+			a.RealmHosts = append(slices.Clip(a.RealmHosts), realm)
+		}
+	}
+	switch a.Layer {
+	case providers.LayerJobLogin, providers.LayerAmbient, providers.LayerCarried:
 		return s.cfg.Policy.Apply(a)
 	}
-	if a, ok := j.carried(k.Host); ok {
-		return a, nil
-	}
-	return a, err
+	return a, nil
 }
 
 // parseAsk reads a client's key or a target.
