@@ -53,7 +53,7 @@ func TestRebindingIsRefusedAtTheDial(t *testing.T) {
 	for _, second := range []string{"169.254.169.254", "10.0.0.1"} {
 		dns := httpxtest.NewDNS(t, map[string][]string{"auth.example": {"127.0.0.1", second}})
 		deps, _ := httpxtest.Deps(t, nil)
-		cfg := httpx.ConfigOf(providers.Account{CAFile: ca.File()}, deps)
+		cfg := httpx.ConfigOf(providers.Account{CAFile: ca.File(), NoProxy: "*"}, deps)
 		cfg.Resolver = dns.Resolver()
 		c, err := httpx.New(cfg)
 		if err != nil {

@@ -123,7 +123,7 @@ func TestUnknownNameIsNoSuchHost(t *testing.T) {
 	t.Parallel()
 	dns := httpxtest.NewDNS(t, nil)
 	deps, _ := httpxtest.Deps(t, nil)
-	cfg := httpx.ConfigOf(providers.Account{}, deps)
+	cfg := httpx.ConfigOf(providers.Account{NoProxy: "*"}, deps)
 	cfg.Resolver = dns.Resolver()
 	c, err := httpx.New(cfg)
 	if err != nil {

@@ -46,6 +46,9 @@ func setup(t *testing.T, addr string, a providers.Account, ca *httpxtest.CA, edi
 	if ca != nil {
 		a.CAFile = ca.File()
 	}
+	if a.HTTPSProxy == "" {
+		a.NoProxy = "*" // whatever proxy this machine has
+	}
 	hc := httpx.ConfigOf(a, deps)
 	if edit != nil {
 		edit(&hc)

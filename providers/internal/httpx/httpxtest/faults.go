@@ -253,12 +253,12 @@ func Proxy(t testing.TB, status int, dial string, seen func(*http.Request)) *htt
 			return
 		}
 		w.WriteHeader(http.StatusOK)
-		down, _, err := http.NewResponseController(w).Hijack()
+		down, early, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			_ = up.Close()
 			return
 		}
-		go func() { _, _ = io.Copy(up, down); _ = up.Close() }()
+		go func() { _, _ = io.Copy(up, early); _ = up.Close() }() // early: what came before the hijack, then the rest
 		go func() { _, _ = io.Copy(down, up); _ = down.Close() }()
 	}))
 }
