@@ -17,7 +17,7 @@ import (
 
 func TestDropDuringAFlightAnswersItsWaitersAndKeepsNothing(t *testing.T) { // H21
 	inBubble(t, time.Hour, func(r *rig) {
-		r.up.latency = time.Second
+		r.up.set(func(u *upstream) { u.latency = time.Second })
 		var wg sync.WaitGroup
 		ask := func(want string) {
 			wg.Go(func() {
@@ -70,7 +70,7 @@ func TestFlightDroppedWhileWaitingForItsTurnStillAnswers(t *testing.T) {
 
 func TestFailureOfADroppedFlightIsNotRemembered(t *testing.T) {
 	inBubble(t, time.Hour, func(r *rig) {
-		r.up.latency = time.Second
+		r.up.set(func(u *upstream) { u.latency = time.Second })
 		r.up.down(kindErr(providers.Denied))
 		got := make(chan error)
 		go func() { _, err := r.get(); got <- err }()
@@ -190,7 +190,7 @@ func TestReleaseOfAKeyNeverAskedForLeavesNothing(t *testing.T) {
 
 func TestViewsHoldNoSecret(t *testing.T) { // T19
 	inBubble(t, time.Hour, func(r *rig) {
-		r.up.name = "CNRY"
+		r.up.set(func(u *upstream) { u.name = "CNRY" })
 		r.want("CNRY-1")
 		v := r.m.Views()
 		if s := fmt.Sprintf("%+v %#v", v, v); strings.Contains(s, "CNRY") || !v[0].Credential.Secret.IsZero() {

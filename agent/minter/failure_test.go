@@ -98,7 +98,7 @@ func TestChangedInputClearsRememberedFailures(t *testing.T) {
 
 func TestFailureOfAFlightThatSawTheOldInputIsNotRemembered(t *testing.T) {
 	inBubble(t, time.Hour, func(r *rig) {
-		r.up.latency = time.Second
+		r.up.set(func(u *upstream) { u.latency = time.Second })
 		r.up.down(kindErr(providers.LoginRequired))
 		done := make(chan error)
 		go func() { _, err := r.get(); done <- err }()

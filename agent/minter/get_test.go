@@ -21,7 +21,7 @@ import (
 
 func TestGetMintsOnceFor200Callers(t *testing.T) {
 	inBubble(t, time.Hour, func(r *rig) {
-		r.up.latency = 300 * time.Millisecond
+		r.up.set(func(u *upstream) { u.latency = 300 * time.Millisecond })
 		var wg sync.WaitGroup
 		for range 200 {
 			wg.Go(func() {
@@ -104,7 +104,7 @@ func TestEveryPartOfTheIDSeparatesCredentials(t *testing.T) {
 
 func TestLeavingCallerDoesNotKillTheFlight(t *testing.T) {
 	inBubble(t, time.Hour, func(r *rig) {
-		r.up.latency = 20 * time.Second
+		r.up.set(func(u *upstream) { u.latency = 20 * time.Second })
 		ctx, cancel := context.WithTimeout(r.Context(), 9*time.Second)
 		defer cancel()
 		stays := make(chan error)
@@ -124,7 +124,7 @@ func TestLeavingCallerDoesNotKillTheFlight(t *testing.T) {
 
 func TestFlightLandsInTheCacheAfterAllCallersLeft(t *testing.T) {
 	inBubble(t, time.Hour, func(r *rig) {
-		r.up.latency = 20 * time.Second
+		r.up.set(func(u *upstream) { u.latency = 20 * time.Second })
 		var wg sync.WaitGroup
 		for i := range 50 {
 			wg.Go(func() {
@@ -182,7 +182,7 @@ func TestShortCredentialIsServedWhenTheCallersTimeEndsFirst(t *testing.T) {
 
 func TestMintTimeoutBoundsASourceThatHonoursItsContext(t *testing.T) {
 	inBubble(t, time.Hour, func(r *rig) {
-		r.up.latency = time.Hour
+		r.up.set(func(u *upstream) { u.latency = time.Hour })
 		start := time.Now()
 		err := r.wantErr(providers.Unavailable)
 		if time.Since(start) != time.Minute || !strings.Contains(err.Error(), "docker.io: no answer within 1m0s") {
@@ -225,7 +225,7 @@ func TestPanicOfASourceFreesTheKeyAndKeepsItsText(t *testing.T) {
 			inBubble(t, time.Hour, func(r *rig) {
 				var log bytes.Buffer
 				r.m.log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-				r.up.hook = c.hook
+				r.up.set(func(u *upstream) { u.hook = c.hook })
 				err := r.wantErr(providers.Unavailable)
 				if !strings.Contains(err.Error(), c.want) {
 					r.Errorf("%v, want %s", err, c.want)
@@ -236,7 +236,7 @@ func TestPanicOfASourceFreesTheKeyAndKeepsItsText(t *testing.T) {
 						r.Errorf("the panic's text leaks: %s", s)
 					}
 				}
-				r.up.hook = nil
+				r.up.set(func(u *upstream) { u.hook = nil })
 				r.want("token-1")
 			})
 		})
@@ -259,11 +259,11 @@ func TestUselessAnswersAreUnavailable(t *testing.T) {
 		"docker.io: the answer holds no secret":                                                      func(c *providers.Credential) { c.Secret = providers.Secret{} },
 	} {
 		inBubble(t, time.Hour, func(r *rig) {
-			r.up.shape = shape
+			r.up.set(func(u *upstream) { u.shape = shape })
 			if err := r.wantErr(providers.Unavailable); err.Error() != want {
 				r.Errorf("got %q, want %q", err, want)
 			}
-			r.up.shape = nil
+			r.up.set(func(u *upstream) { u.shape = nil })
 			r.want("token-2")
 		})
 	}

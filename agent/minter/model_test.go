@@ -61,7 +61,7 @@ func (k *modelKey) Mint(ctx context.Context, r providers.Request) (providers.Cre
 	} else {
 		k.check(now)
 	}
-	k.up.set(func(u *upstream) { u.fail = func(int) error { return k.fault } })
+	k.up.set(func(u *upstream) { u.fail = k.failure })
 	panics := k.panics
 	k.mu.Unlock()
 
@@ -92,6 +92,12 @@ func (k *modelKey) Mint(ctx context.Context, r providers.Request) (providers.Cre
 		k.remember(err)
 	}
 	return c, err
+}
+
+func (k *modelKey) failure(int) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.fault
 }
 
 // check is what holds at the start of each attempt. Caller holds k.mu.

@@ -15,7 +15,7 @@ import (
 func TestFreshIsServedStaleIsRenewedBehindShortIsWaitedFor(t *testing.T) {
 	inBubble(t, time.Hour, func(r *rig) {
 		r.want("token-1")
-		r.up.latency = 5 * time.Second
+		r.up.set(func(u *upstream) { u.latency = 5 * time.Second })
 		sleep(23 * time.Minute) // 37 min left
 		r.want("token-1")
 		r.wantAttempts(1)
@@ -119,7 +119,7 @@ func TestNothingToServeLetsEveryNewFlightTry(t *testing.T) {
 
 func TestSameTokenAgainIsNoRefresh(t *testing.T) {
 	inBubble(t, time.Hour, func(r *rig) {
-		r.up.reuse = 5 * time.Minute // a metadata server
+		r.up.set(func(u *upstream) { u.reuse = 5 * time.Minute }) // a metadata server
 		defer r.m.Hold(r.req())()
 		r.want("token-1")
 		sleep(30 * time.Minute)
@@ -133,7 +133,7 @@ func TestSameTokenAgainIsNoRefresh(t *testing.T) {
 			}
 		}
 		r.wantAttempts(2)
-		r.up.latency = time.Second // shows that this caller waits
+		r.up.set(func(u *upstream) { u.latency = time.Second }) // shows that this caller waits
 		sleep(2 * time.Second)
 		r.want("token-2")
 		r.wantAttempts(3)
@@ -147,7 +147,7 @@ func TestSameTokenAgainIsNoRefresh(t *testing.T) {
 
 func TestSameTokenAgainAfterItsLastCallIsAskedForAtTheSpacing(t *testing.T) {
 	inBubble(t, time.Hour, func(r *rig) {
-		r.up.reuse = time.Second
+		r.up.set(func(u *upstream) { u.reuse = time.Second })
 		defer r.m.Hold(r.req())()
 		r.want("token-1")
 		sleep(55*time.Minute - time.Second)
@@ -163,11 +163,15 @@ func TestSameTokenAgainAfterItsLastCallIsAskedForAtTheSpacing(t *testing.T) {
 
 func TestLifeStaysThatOfTheFirstSight(t *testing.T) {
 	inBubble(t, time.Hour, func(r *rig) {
-		r.up.reuse = time.Second
+		r.up.set(func(u *upstream) { u.reuse = time.Second })
 		// Seconds are cut from the answer, so that the end moves a little.
-		r.up.shape = func(c *providers.Credential) { c.ExpiresAt = c.ExpiresAt.Add(700 * time.Millisecond) }
+		r.up.set(func(u *upstream) {
+			u.shape = func(c *providers.Credential) { c.ExpiresAt = c.ExpiresAt.Add(700 * time.Millisecond) }
+		})
 		r.want("token-1")
-		r.up.shape = func(c *providers.Credential) { c.ExpiresAt = c.ExpiresAt.Add(900 * time.Millisecond) }
+		r.up.set(func(u *upstream) {
+			u.shape = func(c *providers.Credential) { c.ExpiresAt = c.ExpiresAt.Add(900 * time.Millisecond) }
+		})
 		sleep(50 * time.Minute)
 		r.want("token-1")
 		r.wantAttempts(2)
@@ -182,13 +186,15 @@ func TestAnotherSecretWithTheSameEndIsTaken(t *testing.T) {
 	inBubble(t, time.Hour, func(r *rig) {
 		r.want("token-1")
 		end := r.clock.start.Add(time.Hour) // of a session: every token of it
-		r.up.shape = func(c *providers.Credential) { c.ExpiresAt = end.Add(-300 * time.Millisecond) }
+		r.up.set(func(u *upstream) {
+			u.shape = func(c *providers.Credential) { c.ExpiresAt = end.Add(-300 * time.Millisecond) }
+		})
 		sleep(50 * time.Minute)
 		r.want("token-2")
 		sleep(4 * time.Minute)
 		r.want("token-2")
 		r.wantAttempts(2)
-		r.up.shape = func(c *providers.Credential) { c.ExpiresAt = end.Add(-2 * time.Minute) }
+		r.up.set(func(u *upstream) { u.shape = func(c *providers.Credential) { c.ExpiresAt = end.Add(-2 * time.Minute) } })
 		sleep(2 * time.Minute)
 		r.want("token-2") // the answers end sooner than what we have
 		if n := r.up.attempts(); n < 3 {
@@ -213,7 +219,7 @@ func TestEarlyRefresherGivesBuildKitAtLeastFiveMinutes(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(c), func(t *testing.T) {
 			inBubble(t, c.life, func(r *rig) {
-				r.up.early = c.early
+				r.up.set(func(u *upstream) { u.early = c.early })
 				r.want("token-1")
 				sleep(c.after)
 				r.want(c.want)
@@ -362,7 +368,7 @@ func TestRenewalsOfOneStartAreSpread(t *testing.T) { // T8: herd bound
 // herd starts 500 tokens together and counts the most mints in any second
 // afterwards.
 func herd(r *rig, life time.Duration, event string) {
-	r.up.latency = 100 * time.Millisecond
+	r.up.set(func(u *upstream) { u.latency = 100 * time.Millisecond })
 	var wg sync.WaitGroup
 	for i := range 500 {
 		req := r.req()

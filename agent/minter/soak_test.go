@@ -113,12 +113,16 @@ func (s *soak) token(i int) *upstream {
 	life := time.Duration(float64(time.Minute) * math.Pow(720, rng.Float64())).Round(time.Second) // 60 s to 12 h
 	u := newUpstream(s.clock, life)
 	u.latency = time.Duration(rng.IntN(900)) * time.Millisecond
+	var mu sync.Mutex // attempts of one key follow each other, but on goroutines of their own
+	luck := rand.New(rand.NewPCG(s.seed, uint64(i)+10_000))
 	u.fail = func(int) error {
+		mu.Lock()
+		defer mu.Unlock()
 		if s.down[i%len(s.down)].Load() {
 			return errors.New("connection refused")
 		}
-		if rng.IntN(100) == 0 {
-			return []error{retryAfter(20 * time.Second), kindErr(providers.Denied), kindErr(providers.LoginRequired), kindErr(providers.Unavailable)}[rng.IntN(4)]
+		if luck.IntN(100) == 0 {
+			return []error{retryAfter(20 * time.Second), kindErr(providers.Denied), kindErr(providers.LoginRequired), kindErr(providers.Unavailable)}[luck.IntN(4)]
 		}
 		return nil
 	}

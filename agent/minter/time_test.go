@@ -4,6 +4,7 @@ package minter
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -141,7 +142,7 @@ func TestAbsoluteTimesOfARegistryWhoseClockDiffers(t *testing.T) { // T8: server
 	for _, skew := range []time.Duration{-10 * time.Minute, 10 * time.Minute, -50 * time.Minute, 30 * day} {
 		t.Run(fmt.Sprint("ours is off by ", skew), func(t *testing.T) {
 			inBubble(t, time.Hour, func(r *rig) {
-				r.up.absolute = true
+				r.up.set(func(u *upstream) { u.absolute = true })
 				r.clock.jump(skew)
 				if skew > time.Hour {
 					// By our clock no answer is ever alive.
@@ -186,7 +187,7 @@ func TestLivesFrom2SecondsTo12Hours(t *testing.T) {
 						if time.Since(start) > 0 {
 							waited++
 						}
-						r.up.latency = min(life/100, 10*time.Second)
+						r.up.set(func(u *upstream) { u.latency = min(life/100, 10*time.Second) })
 						sleep(life / 20)
 					}
 					lives := 2000.0 / 20
@@ -204,12 +205,12 @@ func TestLivesFrom2SecondsTo12Hours(t *testing.T) {
 
 func TestExpiryDuringAFlightIsSeenByItsWaiters(t *testing.T) {
 	inBubble(t, time.Hour, func(r *rig) {
-		r.up.latency = time.Second
+		r.up.set(func(u *upstream) { u.latency = time.Second })
 		got := make(chan error)
-		n := 0
+		var n atomic.Int32
 		r.m.clock = func() instant {
 			// The machine sleeps right after the landing, before the waiter runs.
-			if n++; n == 3 {
+			if n.Add(1) == 3 {
 				r.clock.suspend(2 * time.Hour)
 			}
 			return r.clock.instant()
