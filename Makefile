@@ -50,7 +50,7 @@ vuln: $(VULN) ## known vulnerabilities that the code reaches
 	@[ -z "$(VULNDB)" ] || { rm -rf "$(CACHE)/vulndb" && mkdir -p "$(CACHE)/vulndb" && tar xzf "$(VULNDB)" -C "$(CACHE)/vulndb"; }
 	$(VULN) $(if $(VULNDB),-db "file://$(CACHE)/vulndb") ./...
 
-bench: build ## the figures of the README, side by side
+bench: build ## the figures of docs/benchmarks.md, side by side with others
 	$(GO) run ./test/bench
 
 fuzz: ## every fuzz target for T (default 30s)

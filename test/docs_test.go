@@ -4,6 +4,7 @@ package test
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -140,9 +141,9 @@ func (h *help) of(t *testing.T, words ...string) string {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, h.bin, append(words, "--help")...)
 	cmd.Env = []string{"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH")}
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("regmint %s --help: %v\n%s", key, err, out)
+	out, err := cmd.CombinedOutput() // of an unknown command: an error and no usage line
+	if _, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
+		t.Fatalf("regmint %s --help: %v", key, err)
 	}
 	h.texts[key] = string(out)
 	return string(out)
@@ -165,6 +166,9 @@ func TestDocumentsNameOnlyCommandsAndFlagsThatExist(t *testing.T) {
 	}
 	checked := 0
 	for _, d := range documents(t) {
+		if strings.HasPrefix(d.path, "docs/adr/") {
+			continue // a decision also speaks of what is not there
+		}
 		for _, c := range commandsIn(d.text) {
 			checked++
 			if problem := checkCommand(t, h, c); problem != "" {
