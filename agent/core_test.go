@@ -262,7 +262,7 @@ func TestFailureIsLoudAndShort(t *testing.T) {
 	r.want(nil, "reg.example", api.NotFound, "")
 }
 
-func TestStoreOfAHandedOutSecretChangesNothing(t *testing.T) {
+func TestStoreOfAHandedOutSecretChangesNothing(t *testing.T) { // H19
 	r := newRig(t, account("a", "reg.example"))
 	got := r.want(nil, "reg.example", api.OK, "")
 	rep := r.Store(t.Context(), nil, api.Login{ServerURL: "reg.example", Username: "robot", Secret: got.Secret})

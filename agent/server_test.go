@@ -276,7 +276,7 @@ func TestJobIsRefusedWithoutItsLockedDirectory(t *testing.T) {
 	}
 }
 
-func TestNestedJobEndsWithTheOuterOne(t *testing.T) {
+func TestNestedJobEndsWithTheOuterOne(t *testing.T) { // H80
 	s := serve(t, account("a", "a.example"), account("b", "b.example"))
 	outer := s.open(s.paths.MainSocket(), api.JobRequest{Targets: []string{"a.example"}, Only: true})
 	inner := s.open(s.paths.JobSocket(outer.dir.ID), api.JobRequest{})
@@ -346,7 +346,7 @@ func TestHostileClientsDoNotDelayAnHonestOne(t *testing.T) {
 	}
 }
 
-func TestMalformedRequestsAreClosedWithoutEcho(t *testing.T) {
+func TestMalformedRequestsAreClosedWithoutEcho(t *testing.T) { // H82-H85
 	s := serve(t)
 	for name, in := range map[string]string{
 		"garbage":     "\x00\x01CNRYecho\r\n\r\n",
@@ -431,7 +431,7 @@ func TestStatusAndRecentHoldNoSecret(t *testing.T) {
 	}
 }
 
-func TestAgentEndsWhenItsSocketIsReplaced(t *testing.T) {
+func TestAgentEndsWhenItsSocketIsReplaced(t *testing.T) { // H90
 	s := serve(t)
 	if err := os.Remove(s.paths.MainSocket()); err != nil {
 		t.Fatal(err)
@@ -441,4 +441,34 @@ func TestAgentEndsWhenItsSocketIsReplaced(t *testing.T) {
 	}
 	s.agent.handover("its socket was replaced")
 	s.wait(s.done)
+}
+
+func TestReplacedBinaryIsSaid(t *testing.T) { // H94
+	s := serve(t, account("a", "reg.example"))
+	exe := filepath.Join(t.TempDir(), "regmint")
+	write := func(text string) {
+		if err := os.WriteFile(exe, []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("old")
+	s.agent.o.Executable = exe
+	s.agent.exe, _ = os.Stat(exe)
+	if w := s.agent.binaryChanged(); w != "" {
+		t.Fatal(w)
+	}
+	if err := os.Remove(exe); err != nil {
+		t.Fatal(err)
+	}
+	if r := s.get(s.paths.MainSocket(), "reg.example"); r.Outcome != api.OK {
+		t.Fatalf("an agent whose binary was deleted: %+v", r)
+	}
+	write("new and longer")
+	var st api.Status
+	if err := s.client().Call(t.Context(), "GET", "/v1/status", nil, &st); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(strings.Join(st.Warnings, " "), "agent restart") {
+		t.Fatalf("status does not say that the binary changed: %q", st.Warnings)
+	}
 }
