@@ -17,8 +17,8 @@ const (
 	maxRetryAfter = 60 * time.Second
 )
 
-// remember returns how long a failure of kind k stands for an answer, and how
-// much of that the upstream itself asked for.
+// remember returns how long a failure stands for an answer, and how much of
+// that the upstream itself asked for.
 func remember(err error) (hold, asked time.Duration) {
 	pe, ok := errors.AsType[*providers.Error](err)
 	if !ok {
@@ -45,7 +45,7 @@ func problem(err error, h providers.Host) error {
 		return unavailable(h, "the provider failed without saying why")
 	case !ok:
 		return &providers.Error{Kind: providers.Unavailable, Host: h, Err: err}
-	case pe.Host.IsZero() && error(pe) == err:
+	case pe.Host.IsZero() && pe.Error() == err.Error(): // nothing is wrapped around it
 		c := *pe
 		c.Host = h
 		return &c
