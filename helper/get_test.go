@@ -280,7 +280,9 @@ func TestListIsAnObjectNeverNull(t *testing.T) { // H22
 	for _, entries := range []map[string]string{nil, {}, {"https://index.docker.io/v1/": "u", "b": "v", "a": "<w>"}} {
 		r.onList = func() api.ListResponse { return api.ListResponse{Outcome: api.OK, Entries: entries} }
 		var out, errs strings.Builder
+		r.settle()
 		code := Main([]string{program, "list"}, stdin, &out, &errs)
+		r.settle()
 		var got map[string]string
 		if err := json.Unmarshal([]byte(out.String()), &got); err != nil || got == nil || code != 0 || errs.Len() > 0 || len(entries) > 0 && !reflect.DeepEqual(got, entries) {
 			t.Errorf("%d %q %q", code, out.String(), errs.String())

@@ -20,9 +20,7 @@ import (
 )
 
 // The test binary is the helper under the names of its links, and other
-// programs by testRole.
-const testRole = "REGMINT_HELPER_TEST"
-
+// programs under theirs.
 func TestMain(m *testing.M) {
 	switch base := filepath.Base(os.Args[0]); {
 	case strings.HasPrefix(base, program):
@@ -69,13 +67,15 @@ type played struct {
 	Env   []string
 }
 
+// rigs guards what agents note and tests read.
+var rigs sync.Mutex
+
 // rig is a user's home with an agent that a test answers for.
 type rig struct {
 	t   *testing.T
 	dir string // also where programs are
 	api.Paths
 
-	mu       sync.Mutex
 	requests []string         // paths
 	gets     []api.GetRequest // as they came
 	logins   []api.Login      // store and erase
@@ -131,10 +131,10 @@ func (r *rig) serve(socket string) {
 	handle := func(path string, answer func(body []byte) any) {
 		mux.HandleFunc("POST "+path, func(w http.ResponseWriter, req *http.Request) {
 			body, _ := io.ReadAll(req.Body)
-			r.mu.Lock()
+			rigs.Lock()
 			r.requests = append(r.requests, path)
 			v := answer(body)
-			r.mu.Unlock()
+			rigs.Unlock()
 			out, _ := json.Marshal(v)
 			w.Header().Set("Content-Length", fmt.Sprint(len(out)))
 			_, _ = w.Write(out)
@@ -192,6 +192,14 @@ func (r *rig) raw(f func(c net.Conn)) {
 	}()
 }
 
+// settle orders what a test does to the rig before a call, and what the agent
+// noted during it, for the race detector: it does not see through a socket
+// that is read with system calls.
+func (r *rig) settle() {
+	rigs.Lock()
+	defer rigs.Unlock()
+}
+
 // result is what a caller of the helper sees.
 type result struct {
 	code     int
@@ -202,6 +210,8 @@ type result struct {
 func (r *rig) run(verb, input string) result { return r.runAs(program, verb, input) }
 
 func (r *rig) runAs(name, verb, input string) result {
+	r.settle()
+	defer r.settle()
 	var out, err bytes.Buffer
 	code := Main([]string{"/usr/bin/" + name, verb}, strings.NewReader(input), &out, &err)
 	return result{code, out.String(), err.String()}

@@ -21,9 +21,11 @@ import (
 )
 
 // process runs a program with the environment of the test.
-func process(t *testing.T, path, verb, input string, edit ...func(*exec.Cmd)) result {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+func (r *rig) process(path, verb, input string, edit ...func(*exec.Cmd)) result {
+	r.t.Helper()
+	r.settle()
+	defer r.settle()
+	ctx, cancel := context.WithTimeout(r.t.Context(), 30*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, verb)
 	cmd.Stdin = strings.NewReader(input)
@@ -35,7 +37,7 @@ func process(t *testing.T, path, verb, input string, edit ...func(*exec.Cmd)) re
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
-		t.Fatal(err)
+		r.t.Fatal(err)
 	}
 	return result{cmd.ProcessState.ExitCode(), out.String(), errs.String()}
 }
@@ -52,10 +54,10 @@ func TestDirectModeWhereNoAgentCanRun(t *testing.T) { // H12
 		t.Fatal(err)
 	}
 	t.Setenv("REGMINT_AGENT", "off")
-	wantFailure(t, process(t, link, "get", "ghcr.io"), "ghcr.io: REGMINT_AGENT is off", filepath.Join(r.dir, "regmint")+" is missing")
+	wantFailure(t, r.process(link, "get", "ghcr.io"), "ghcr.io: REGMINT_AGENT is off", filepath.Join(r.dir, "regmint")+" is missing")
 
 	r.program("regmint", formerCredential)
-	got := process(t, link, "get", "ghcr.io\n")
+	got := r.process(link, "get", "ghcr.io\n")
 	if got.code != 0 || got.err != "" || !strings.Contains(got.out, `"Username":"f"`) {
 		t.Errorf("%+v", got)
 	}
@@ -64,15 +66,15 @@ func TestDirectModeWhereNoAgentCanRun(t *testing.T) { // H12
 		t.Errorf("%+v", p)
 	}
 	r.do("regmint", "1\n--\n"+notFoundLine+"\n--\n")
-	wantNotFound(t, process(t, helper, "get", "ghcr.io"))
+	wantNotFound(t, r.process(helper, "get", "ghcr.io"))
 	r.do("regmint", "4\n--\n\n--\nghcr.io: log in again; run: regmint login ghcr.io\n")
-	wantFailure(t, process(t, helper, "get", "ghcr.io"), "ghcr.io: log in again")
+	wantFailure(t, r.process(helper, "get", "ghcr.io"), "ghcr.io: log in again")
 	r.do("regmint", "0\n--\n\n--\n")
 	const login = `{"ServerURL":"h","Username":"u","Secret":"s"}`
-	wantSilent(t, process(t, helper, "store", login))
-	wantSilent(t, process(t, helper, "erase", "h"))
+	wantSilent(t, r.process(helper, "store", login))
+	wantSilent(t, r.process(helper, "erase", "h"))
 	r.do("regmint", "0\n--\n{\"a\":\"b\"}\n--\n")
-	if got := process(t, helper, "list", "unused"); got != (result{0, "{\"a\":\"b\"}", ""}) {
+	if got := r.process(helper, "list", "unused"); got != (result{0, "{\"a\":\"b\"}", ""}) {
 		t.Errorf("%+v", got)
 	}
 	if p := r.played(); p[len(p)-3].Input != login || p[len(p)-1].Input != "" {
@@ -84,7 +86,7 @@ func TestDirectModeWhereTheAgentDoesNotStart(t *testing.T) { // H12
 	r := newRig(t)
 	helper := r.install(program)
 	r.program("regmint", formerCredential) // as `agent run` it ends at once
-	got := process(t, helper, "get", "ghcr.io")
+	got := r.process(helper, "get", "ghcr.io")
 	if got.code != 0 || got.err != "" || !strings.Contains(got.out, `"Username":"f"`) {
 		t.Errorf("%+v", got)
 	}
@@ -92,14 +94,14 @@ func TestDirectModeWhereTheAgentDoesNotStart(t *testing.T) { // H12
 		t.Errorf("%+v", p)
 	}
 	t.Setenv("REGMINT_AGENT", "require")
-	wantFailure(t, process(t, helper, "get", "ghcr.io"), "ghcr.io: no agent is running")
+	wantFailure(t, r.process(helper, "get", "ghcr.io"), "ghcr.io: no agent is running")
 	t.Setenv("REGMINT_AGENT", "maybe")
-	wantFailure(t, process(t, helper, "get", "ghcr.io"), "ghcr.io: REGMINT_AGENT is maybe; use auto, require or off")
+	wantFailure(t, r.process(helper, "get", "ghcr.io"), "ghcr.io: REGMINT_AGENT is maybe; use auto, require or off")
 	t.Setenv("REGMINT_AGENT", "")
 	if err := os.Chmod(r.Runtime, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	wantFailure(t, process(t, helper, "get", "ghcr.io"), "ghcr.io: "+r.Runtime, "0777")
+	wantFailure(t, r.process(helper, "get", "ghcr.io"), "ghcr.io: "+r.Runtime, "0777")
 	_ = os.Chmod(r.Runtime, 0o700)
 }
 
@@ -108,12 +110,12 @@ func TestDirectModeWhereNothingCanBeWritten(t *testing.T) { // H12
 	helper := r.install(program)
 	r.program("regmint", formerCredential)
 	t.Setenv("REGMINT_RUNTIME_DIR", "/proc/regmint") // no user may make it
-	got := process(t, helper, "get", "ghcr.io")
+	got := r.process(helper, "get", "ghcr.io")
 	if got.code != 0 || got.err != "" || !strings.Contains(got.out, `"Username":"f"`) {
 		t.Errorf("%+v", got)
 	}
 	t.Setenv("REGMINT_RUNTIME_DIR", "/"+strings.Repeat("d", 200))
-	wantFailure(t, process(t, helper, "get", "ghcr.io"), "ghcr.io: the socket path has 212 bytes, this system allows 10")
+	wantFailure(t, r.process(helper, "get", "ghcr.io"), "ghcr.io: the socket path has 212 bytes, this system allows 10")
 }
 
 func TestAClosedStdoutIsAnErrorNotASignal(t *testing.T) { // H23
@@ -125,11 +127,11 @@ func TestAClosedStdoutIsAnErrorNotASignal(t *testing.T) { // H23
 	}
 	_ = read.Close()
 	defer write.Close()
-	got := process(t, helper, "get", "ghcr.io", func(c *exec.Cmd) { c.Stdout = write })
+	got := r.process(helper, "get", "ghcr.io", func(c *exec.Cmd) { c.Stdout = write })
 	if got.code != 1 || strings.Contains(got.err, "s3cret") || strings.Contains(got.err, "panic") {
 		t.Errorf("%+v", got)
 	}
-	if got := process(t, helper, "get", "ghcr.io", func(c *exec.Cmd) { c.Stdout = nil }); got.code != 0 {
+	if got := r.process(helper, "get", "ghcr.io", func(c *exec.Cmd) { c.Stdout = nil }); got.code != 0 {
 		t.Errorf("/dev/null: %+v", got)
 	}
 }
@@ -140,7 +142,7 @@ func TestAnAnswerLargerThanAPipeArrivesWhole(t *testing.T) { // H23
 	r.onGet = func(api.GetRequest) api.GetResponse {
 		return api.GetResponse{Outcome: api.OK, Username: "u", Secret: secret}
 	}
-	if got := process(t, r.install(program), "get", "ghcr.io"); got.code != 0 || !strings.Contains(got.out, secret) {
+	if got := r.process(r.install(program), "get", "ghcr.io"); got.code != 0 || !strings.Contains(got.out, secret) {
 		t.Errorf("%d bytes, exit %d", len(got.out), got.code)
 	}
 }
@@ -166,9 +168,9 @@ func TestStdinFromAPipeThatStaysOpen(t *testing.T) { // H6, for a pipe
 	}
 	defer write.Close()
 	_, _ = write.WriteString("ghcr.io")
-	got := process(t, r.install(program), "get", "", func(c *exec.Cmd) { c.Stdin = read })
+	got := r.process(r.install(program), "get", "", func(c *exec.Cmd) { c.Stdin = read })
 	wantFailure(t, got, "no input within 5s")
-	if got := process(t, r.install(program), "list", "", func(c *exec.Cmd) { c.Stdin = read }); got.code != 0 {
+	if got := r.process(r.install(program), "list", "", func(c *exec.Cmd) { c.Stdin = read }); got.code != 0 {
 		t.Errorf("list waits for stdin: %+v", got)
 	}
 }
@@ -216,10 +218,10 @@ func TestTheHelperRunsInAnEmptyChroot(t *testing.T) {
 		}
 	}
 	path := "/" + program
-	if got := process(t, path, "version", "", inside()); got.code != 0 || got.err != "" {
+	if got := r.process(path, "version", "", inside()); got.code != 0 || got.err != "" {
 		t.Errorf("version: %+v", got)
 	}
-	wantFailure(t, process(t, path, "get", "ghcr.io", inside()), "ghcr.io: no agent is running")
+	wantFailure(t, r.process(path, "get", "ghcr.io", inside()), "ghcr.io: no agent is running")
 
 	job := filepath.Join(root, "job")
 	if err := errors.Join(os.MkdirAll(filepath.Join(job, "docker"), 0o700), os.WriteFile(filepath.Join(job, "job.json"), []byte(`{"job":"abc"}`), 0o600),
@@ -233,7 +235,7 @@ func TestTheHelperRunsInAnEmptyChroot(t *testing.T) {
 		}
 	}
 	for _, env := range []string{"DOCKER_CONFIG=/job/docker", "REGMINT_SOCKET=/job/s"} {
-		if got := process(t, path, "get", "ghcr.io", inside(env)); got.code != 0 || got.err != "" || !strings.Contains(got.out, "s3cret") {
+		if got := r.process(path, "get", "ghcr.io", inside(env)); got.code != 0 || got.err != "" || !strings.Contains(got.out, "s3cret") {
 			t.Errorf("%s: %+v", env, got)
 		}
 	}

@@ -86,7 +86,7 @@ func wait(fd int, events int16, end time.Time) error {
 		if left <= 0 {
 			return os.ErrDeadlineExceeded
 		}
-		fds := [1]unix.PollFd{{Fd: int32(fd), Events: events}}
+		fds := [1]unix.PollFd{{Fd: int32(fd), Events: events}} //nolint:gosec // a descriptor is an int of C
 		n, err := unix.Poll(fds[:], int(left/time.Millisecond)+1)
 		if n > 0 {
 			return nil

@@ -67,7 +67,7 @@ func dial(ctx context.Context, socket string) (transport, error) {
 
 // Get asks for a credential: POST /v1/get.
 func (c *Client) Get(ctx context.Context, req *GetRequest) (*GetResponse, error) {
-	body, err := c.roundTrip(ctx, "POST", "/v1/get", appendGet(nil, req), MaxBody, true)
+	body, err := c.roundTrip(ctx, "POST", "/v1/get", appendGet(make([]byte, 0, 4096), req), MaxBody, true)
 	if err != nil {
 		return nil, err
 	}

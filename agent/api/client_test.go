@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-func mustDial(t *testing.T, ctx context.Context, socket string) *Client {
+func mustDial(ctx context.Context, t *testing.T, socket string) *Client {
 	t.Helper()
 	c, err := Dial(ctx, socket)
 	if err != nil {
@@ -46,7 +46,7 @@ func TestGetCarriesEveryFieldBothWays(t *testing.T) {
 		_ = json.NewEncoder(w).Encode(want)
 	}))
 	eachContext(t, func(t *testing.T, ctx context.Context) {
-		resp, err := mustDial(t, ctx, socket).Get(ctx, &asked)
+		resp, err := mustDial(ctx, t, socket).Get(ctx, &asked)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -86,7 +86,7 @@ func TestOneConnectionServesManyRequests(t *testing.T) {
 	defer s.Close()
 	eachContext(t, func(t *testing.T, ctx context.Context) {
 		conns.Store(0)
-		c := mustDial(t, ctx, socket)
+		c := mustDial(ctx, t, socket)
 		for range 3 {
 			if _, err := c.Get(ctx, &GetRequest{Key: "h"}); err != nil {
 				t.Fatal(err)
@@ -117,7 +117,7 @@ func TestAKeptConnectionThatDiedIsReplacedForReadsAlone(t *testing.T) {
 		_, _ = io.WriteString(c, okAnswer) // and closes
 	})
 	eachContext(t, func(t *testing.T, ctx context.Context) {
-		c := mustDial(t, ctx, socket)
+		c := mustDial(ctx, t, socket)
 		for range 3 {
 			if _, err := c.Get(ctx, &GetRequest{Key: "h"}); err != nil {
 				t.Fatal(err)
@@ -139,7 +139,7 @@ func TestOtherStatusesAreErrorsWithTheAgentsWords(t *testing.T) {
 		}
 	}))
 	ctx := t.Context()
-	c := mustDial(t, ctx, socket)
+	c := mustDial(ctx, t, socket)
 	for path, want := range map[string]string{"/v1/said": "not inside a job", "/v1/silent": "HTTP status 403"} {
 		err := c.Call(ctx, "POST", path, nil, nil)
 		var s *StatusError
@@ -188,7 +188,7 @@ func TestAServerThatMisbehavesEndsInABoundedError(t *testing.T) {
 		}},
 		{"not JSON", "not a regmint agent", func(c net.Conn) {
 			_, _ = c.Read(make([]byte, 4096))
-			_, _ = c.Write(appendAnswer(nil, []byte("<html>")))
+			_, _ = c.Write(answerWith([]byte("<html>")))
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -227,7 +227,7 @@ func TestCancellingEndsACallUnderWay(t *testing.T) {
 		_, _ = io.Copy(io.Discard, c)
 	})
 	ctx, cancel := context.WithCancel(t.Context())
-	c := mustDial(t, ctx, socket)
+	c := mustDial(ctx, t, socket)
 	go func() { <-asked; cancel() }()
 	if _, err := c.Get(ctx, &GetRequest{Key: "h"}); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, want %v", err, context.Canceled)
@@ -240,11 +240,11 @@ func TestBytesNobodyAskedForAreNotTheNextAnswer(t *testing.T) {
 		if _, err := c.Read(b); err != nil {
 			return
 		}
-		_, _ = c.Write(append(appendAnswer(nil, []byte(`{"outcome":"ok","secret":"first"}`)), appendAnswer(nil, []byte(`{"outcome":"ok","secret":"smuggled"}`))...))
+		_, _ = c.Write(append(answerWith([]byte(`{"outcome":"ok","secret":"first"}`)), answerWith([]byte(`{"outcome":"ok","secret":"smuggled"}`))...))
 		_, _ = io.Copy(io.Discard, c)
 	})
 	eachContext(t, func(t *testing.T, ctx context.Context) {
-		c := mustDial(t, ctx, socket)
+		c := mustDial(ctx, t, socket)
 		for range 2 {
 			if r, err := c.Get(ctx, &GetRequest{Key: "h"}); err != nil || r.Secret != "first" {
 				t.Errorf("%+v, %v", r, err)

@@ -99,10 +99,9 @@ func (w *objectWriter) texts(n string, v []string) {
 	w.b = append(w.b, ']')
 }
 
-// appendGet writes r as encoding/json does.
+// appendGet appends r to an empty b, as encoding/json writes it.
 func appendGet(b []byte, r *GetRequest) []byte {
-	w := objectWriter{}
-	w.b = make([]byte, 0, 512)
+	w := objectWriter{b: b}
 	w.name("key")
 	w.b = AppendJSONString(w.b, r.Key)
 	w.text("account", r.Account)
@@ -114,7 +113,7 @@ func appendGet(b []byte, r *GetRequest) []byte {
 	w.flag("refresh", r.Refresh)
 	w.flag("native", r.Native)
 	w.text("version", r.Version)
-	return append(append(b, w.b...), '}')
+	return append(w.b, '}')
 }
 
 // getFields are the fields of a GetResponse.

@@ -97,6 +97,6 @@ func WriteMessage(w io.Writer, v any) error {
 	if err != nil {
 		return err
 	}
-	_, err = w.Write(appendAnswer(nil, body))
+	_, err = w.Write(answerWith(body))
 	return err
 }

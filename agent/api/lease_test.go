@@ -81,7 +81,7 @@ func TestALeaseOutlivesAContextThatEndsWhileWaiting(t *testing.T) {
 	goOn := make(chan struct{})
 	socket := jobServer(t, JobResponse{Outcome: OK}, func(c net.Conn, _ JobRequest) {
 		body, _ := json.Marshal(JobEvent{Erase: "ghcr.io"})
-		msg := appendAnswer(nil, body)
+		msg := answerWith(body)
 		_, _ = c.Write(msg[:len(msg)/2]) // the interruption comes within a message
 		<-goOn
 		_, _ = c.Write(msg[len(msg)/2:])

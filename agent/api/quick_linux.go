@@ -78,7 +78,7 @@ func (c *quickConn) wait(events int16) error {
 		if left <= 0 {
 			return os.ErrDeadlineExceeded
 		}
-		fds := [1]unix.PollFd{{Fd: int32(c.fd), Events: events}}
+		fds := [1]unix.PollFd{{Fd: int32(c.fd), Events: events}} //nolint:gosec // a descriptor is an int of C
 		n, err := unix.Poll(fds[:], int(left/time.Millisecond)+1)
 		if n > 0 {
 			return nil

@@ -62,14 +62,12 @@ func ownExecutable(t *testing.T) string {
 func setEnv(t *testing.T, env ...string) {
 	t.Helper()
 	old := os.Environ()
+	t.Cleanup(func() { putEnv(old) })
+	putEnv(env)
+}
+
+func putEnv(env []string) {
 	os.Clearenv()
-	t.Cleanup(func() {
-		os.Clearenv()
-		for _, kv := range old {
-			k, v, _ := strings.Cut(kv, "=")
-			_ = os.Setenv(k, v)
-		}
-	})
 	for _, kv := range env {
 		k, v, _ := strings.Cut(kv, "=")
 		_ = os.Setenv(k, v)
@@ -316,7 +314,7 @@ func TestRegmintIsNeverTakenFromPATHOrTheWorkingDirectory(t *testing.T) {
 	}
 	t.Chdir(trap)
 	setEnv(t, environOnly(dir)...)
-	_ = os.Setenv("PATH", trap+":.")
+	t.Setenv("PATH", trap+":.")
 	if _, err := Connect(timeout(t, 10*time.Second), ConnectOptions{Paths: paths}); !errors.Is(err, ErrNoAgent) {
 		t.Errorf("%v", err)
 	}

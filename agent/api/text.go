@@ -35,11 +35,11 @@ func CleanLine(s string, limit int) string {
 		piece := s[:size]
 		switch {
 		case r == utf8.RuneError && size == 1, r < utf8.RuneSelf && IsControl(r):
-			piece = hexEscape(`\x`, uint32(s[0]), 2)
+			piece = hexEscape(`\x`, rune(s[0]), 2)
 		case IsControl(r) && r > 0xffff:
-			piece = hexEscape(`\U`, uint32(r), 8)
+			piece = hexEscape(`\U`, r, 8)
 		case IsControl(r):
-			piece = hexEscape(`\u`, uint32(r), 4)
+			piece = hexEscape(`\u`, r, 4)
 		}
 		if n += utf8.RuneCountInString(piece); n > limit-1 && (n > limit || len(s) > size) {
 			b.WriteString("…")
@@ -51,7 +51,7 @@ func CleanLine(s string, limit int) string {
 	return b.String()
 }
 
-func hexEscape(prefix string, v uint32, digits int) string {
+func hexEscape(prefix string, v rune, digits int) string {
 	const hex = "0123456789abcdef"
 	b := []byte(prefix)
 	for i := digits - 1; i >= 0; i-- {

@@ -14,8 +14,7 @@ import (
 type until struct {
 	end  time.Time
 	once sync.Once
-	ctx  context.Context
-	stop context.CancelFunc
+	done chan struct{}
 }
 
 // Until is a context for a process that asks one thing and ends: it cannot be
@@ -24,16 +23,17 @@ type until struct {
 // closed by the goroutine that uses it.
 func Until(end time.Time) context.Context { return &until{end: end} }
 
-func (u *until) real() context.Context {
-	u.once.Do(func() { u.ctx, u.stop = context.WithDeadline(context.Background(), u.end) })
-	return u.ctx
-}
-
 // Deadline implements context.Context.
 func (u *until) Deadline() (time.Time, bool) { return u.end, true }
 
 // Done implements context.Context.
-func (u *until) Done() <-chan struct{} { return u.real().Done() }
+func (u *until) Done() <-chan struct{} {
+	u.once.Do(func() {
+		u.done = make(chan struct{})
+		time.AfterFunc(time.Until(u.end), func() { close(u.done) })
+	})
+	return u.done
+}
 
 // Err implements context.Context.
 func (u *until) Err() error {

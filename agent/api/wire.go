@@ -31,9 +31,9 @@ func appendRequest(b []byte, method, path string, body []byte) []byte {
 	return append(append(b, "\r\n"...), body...)
 }
 
-// appendAnswer writes a 200 response whole.
-func appendAnswer(b, body []byte) []byte {
-	b = append(b, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "...)
+// answerWith is a 200 response whole.
+func answerWith(body []byte) []byte {
+	b := append(make([]byte, 0, 128+len(body)), "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "...)
 	b = append(strconv.AppendInt(b, int64(len(body)), 10), "\r\n\r\n"...)
 	return append(b, body...)
 }

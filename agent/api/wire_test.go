@@ -101,7 +101,7 @@ func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 
 func TestLargeBodiesArriveWhole(t *testing.T) {
 	body := strings.Repeat("x", 200<<10)
-	m := messages{r: iotest.HalfReader(bytes.NewReader(appendAnswer(nil, []byte(body))))}
+	m := messages{r: iotest.HalfReader(bytes.NewReader(answerWith([]byte(body))))}
 	if _, got, err := m.next(MaxBody); err != nil || string(got) != body {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
@@ -144,7 +144,7 @@ func TestRequestsAreWhatNetHTTPReads(t *testing.T) {
 			t.Errorf("%q: %+v %q %v", msg, r, got, err)
 		}
 	}
-	if got := string(appendAnswer(nil, []byte("{}"))); got != okAnswer {
+	if got := string(answerWith([]byte("{}"))); got != okAnswer {
 		t.Errorf("%q "+strconv.Itoa(len(got)), got)
 	}
 }
