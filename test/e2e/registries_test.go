@@ -67,8 +67,10 @@ func startLogin(t *testing.T, mode fakeregistry.Mode) *registry {
 // the slowest client, short enough that a test sees several.
 const mintedLife = 10 * time.Second
 
-func startMinted(t *testing.T) *registry {
-	s := startFake(t, fakeregistry.Options{Mode: fakeregistry.Basic, Issue: issuing(mintedLife, "bot")})
+func startMinted(t *testing.T) *registry { return startMintedFor(t, mintedLife) }
+
+func startMintedFor(t *testing.T, life time.Duration) *registry {
+	s := startFake(t, fakeregistry.Options{Mode: fakeregistry.Basic, Issue: issuing(life, "bot")})
 	return &registry{host: s.Host(), user: "bot-user", server: s, account: exchange(t, s, "bot", true)}
 }
 
