@@ -49,7 +49,7 @@ func showSettings(line func(string, ...any), cfg *config.Config) {
 		line("store_key = %q", cfg.Agent.StoreKey)
 	}
 	line("allow_root = %t", cfg.Agent.AllowRoot)
-	line("idle_exit = %q", time.Duration(cfg.Agent.IdleExit))
+	line("idle_exit = %q", duration(cfg.Agent.IdleExit))
 	pairs := func(head string, kv ...string) {
 		first := true
 		for i := 0; i < len(kv); i += 2 {
@@ -115,11 +115,23 @@ func showAccount(line func(string, ...any), acc providers.Account) {
 		line("plain_http = true")
 	}
 	if acc.ExpiresIn > 0 {
-		line("expires_in = %q", time.Duration(acc.ExpiresIn))
+		line("expires_in = %q", duration(acc.ExpiresIn))
 	}
 	if acc.Rotate > 0 {
-		line("rotate = %q", time.Duration(acc.Rotate))
+		line("rotate = %q", duration(acc.Rotate))
 	}
+}
+
+// duration is the short form of a duration: 4h, not 4h0m0s.
+func duration(d providers.Duration) string {
+	s := time.Duration(d).String()
+	if short, ok := strings.CutSuffix(s, "m0s"); ok {
+		s = short + "m"
+	}
+	if short, ok := strings.CutSuffix(s, "h0m"); ok {
+		s = short + "h"
+	}
+	return s
 }
 
 func quoted(list []string) string {

@@ -10,6 +10,7 @@ import (
 	"github.com/regmint/regmint/agent"
 	"github.com/regmint/regmint/agent/api"
 	"github.com/regmint/regmint/agent/config"
+	"github.com/regmint/regmint/agent/store"
 	"github.com/regmint/regmint/providers"
 )
 
@@ -123,6 +124,10 @@ func (r *loginRun) host(ctx context.Context, host providers.Host) error {
 	job, inJob, jobErr := r.a.findJob()
 	place := r.place
 	if inJob {
+		if jobErr != nil {
+			_, err := r.a.connectJob(ctx, job, jobErr)
+			return err
+		}
 		place = r.jobPlace
 	}
 	acc, err := place(host)
@@ -134,7 +139,8 @@ func (r *loginRun) host(ctx context.Context, host providers.Host) error {
 		return err
 	}
 	acc.Username = user
-	t := &trial{a: r.a, cfg: r.local.cfg, host: host, account: acc, secret: secret, asking: r.a.interactive() && !r.o.stdin}
+	t := r.local.trial(r.a, host, acc, secret)
+	t.asking = r.a.interactive() && !r.o.stdin
 	if r.o.noVerify {
 		err = t.prepare()
 	} else {
@@ -144,7 +150,7 @@ func (r *loginRun) host(ctx context.Context, host providers.Host) error {
 		return err
 	}
 	if inJob {
-		return r.keepInJob(ctx, job, jobErr, t)
+		return r.keepInJob(ctx, job, t)
 	}
 	if err := r.local.unlock(ctx, r.a, t.asking); err != nil {
 		return err
@@ -168,30 +174,36 @@ func (r *loginRun) keep(ctx context.Context, t *trial) error {
 	if err != nil {
 		return err
 	}
+	r.sayKept(t, note)
+	return r.keepDefault(ctx, t)
+}
+
+// sayKept says who, where it is kept and what protects it, and for how long.
+func (r *loginRun) sayKept(t *trial, note string) {
 	a := r.a
 	if r.o.noVerify {
-		a.say("login to %s as %s%s was not tried", t.host, t.account.Username, underName(t))
+		a.say("login to %s%s was not tried", t.host, underName(t))
 	} else {
-		a.say("logged in to %s as %s%s", t.host, t.account.Username, underName(t))
+		a.say("logged in to %s%s%s", t.host, asUser(t.cred.Username), underName(t))
 	}
-	a.say("saved: %s", r.local.describe())
-	if note != "" {
-		a.say("%s", note)
+	if note == "" {
+		note = "saved: " + r.local.describe()
 	}
+	a.say("%s", note)
 	a.say("valid %s", t.until(a.now()))
-	return r.keepDefault(ctx, t)
+}
+
+func asUser(name string) string {
+	if name == "" {
+		return ""
+	}
+	return " as " + name
 }
 
 // write puts the secret where the account looks for it.
 func (r *loginRun) write(ctx context.Context, t *trial) (note string, err error) {
 	if t.account.Layer == providers.LayerConfigured {
-		reply := r.local.Store(ctx, nil, api.Login{
-			ServerURL: t.host.DockerKey(), Username: t.account.Username, Secret: t.secret.Reveal(), Account: t.account.Name,
-		})
-		if reply.Outcome != api.OK {
-			return "", outcomeError(reply.Outcome, reply.Kind, reply.Message)
-		}
-		return "", nil
+		return store.SetNoted(ctx, r.local.store, t.ref.Value, t.secret)
 	}
 	return r.local.SaveLogin(ctx, agent.SavedLogin{
 		Host: t.host, Username: t.account.Username, Secret: t.secret, Name: t.account.Name, Account: t.account,
@@ -230,8 +242,8 @@ func (r *loginRun) keepDefault(ctx context.Context, t *trial) error {
 }
 
 // keepInJob gives the login to the job: it ends with it.
-func (r *loginRun) keepInJob(ctx context.Context, job api.JobRef, err error, t *trial) error {
-	c, err := r.a.connectJob(ctx, job, err)
+func (r *loginRun) keepInJob(ctx context.Context, job api.JobRef, t *trial) error {
+	c, err := r.a.connectJob(ctx, job, nil)
 	if err != nil {
 		return err
 	}

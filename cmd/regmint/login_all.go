@@ -86,11 +86,12 @@ func (r *loginRun) due(ctx context.Context) []dueLogin {
 	var out []dueLogin
 	for _, acc := range r.local.cfg.Accounts {
 		host, ok := exactHost(acc)
-		if !ok || acc.Password.Scheme != "keyring" {
+		ref, keeps := loginRef(acc)
+		if !ok || !keeps {
 			continue
 		}
 		switch {
-		case known && !slices.Contains(names, acc.Password.Value):
+		case known && !slices.Contains(names, ref.Value):
 			out = append(out, dueLogin{acc, host, "no saved secret"})
 		case states[acc.Name] != "":
 			out = append(out, dueLogin{acc, host, states[acc.Name]})

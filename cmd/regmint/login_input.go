@@ -45,6 +45,9 @@ func (r *loginRun) username(ctx context.Context, host providers.Host, acc provid
 	if user == "" && acc.Username != "" && (!asking || acc.Layer == providers.LayerConfigured) {
 		user = acc.Username
 	}
+	if user == "" && acc.Provider != "generic" {
+		return "", nil // the product says who
+	}
 	if user == "" && !asking {
 		return "", usage("add -u USER", "%s: whose password is it?", host)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/regmint/regmint/agent"
+	"github.com/regmint/regmint/agent/config"
 	"github.com/regmint/regmint/providers"
 )
 
@@ -23,10 +24,10 @@ func (r *loginRun) place(host providers.Host) (providers.Account, error) {
 	if !found {
 		return r.newAccount(host)
 	}
-	if acc.Layer == providers.LayerConfigured && acc.Password.Scheme != "keyring" {
+	if _, ok := loginRef(acc); !ok {
 		from := "by provider " + acc.Provider
-		if !acc.Password.IsZero() {
-			from = "from " + acc.Password.String()
+		if refs := config.SecretRefs(acc); len(refs) > 0 {
+			from = "from " + refs[0].String()
 		}
 		return acc, &providers.Error{
 			Kind: providers.Misconfigured, Host: host,
@@ -45,6 +46,21 @@ func (r *loginRun) place(host providers.Host) (providers.Account, error) {
 			"account %s (%s) is for user %s", acc.Name, acc.Source, acc.Username)
 	}
 	return acc, nil
+}
+
+// loginRef is the one place in our store where the account looks for a secret:
+// what login writes. An account without one, or with several, has no login.
+func loginRef(acc providers.Account) (providers.SecretRef, bool) {
+	var found []providers.SecretRef
+	for _, ref := range config.SecretRefs(acc) {
+		if ref.Scheme == "keyring" {
+			found = append(found, ref)
+		}
+	}
+	if len(found) != 1 {
+		return providers.SecretRef{}, false
+	}
+	return found[0], true
 }
 
 // existing finds the account to log in: by --as, else the one that answers for

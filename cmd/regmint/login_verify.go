@@ -21,8 +21,10 @@ type trial struct {
 	cfg     *config.Config
 	host    providers.Host
 	account providers.Account
+	ref     providers.SecretRef // where the account looks for secret
 	secret  providers.Secret
-	asking  bool // a person is there and stdin is free for answers
+	keyring config.Keyring // answers the account's other references; nil: none
+	asking  bool           // a person is there and stdin is free for answers
 
 	source providers.Source
 	cred   providers.Credential
@@ -47,20 +49,35 @@ func (a *app) provider(name string) providers.Provider {
 	return nil
 }
 
+// trial tries secret as the login of acc.
+func (l *local) trial(a *app, host providers.Host, acc providers.Account, secret providers.Secret) *trial {
+	t := &trial{a: a, cfg: l.cfg, host: host, account: acc, secret: secret}
+	var ok bool
+	if t.ref, ok = loginRef(acc); !ok { // a new one
+		t.ref = providers.SecretRef{Scheme: "keyring", Value: "login"}
+		t.account.Password = t.ref
+	}
+	if l.err == nil {
+		t.keyring = l.store
+	}
+	return t
+}
+
 // prepare opens the account with the secret that is tried.
 func (t *trial) prepare() error {
 	acc := t.account
-	acc.Password = providers.SecretRef{Scheme: "keyring", Value: "login"}
 	src, err := t.a.provider(acc.Provider).Open(acc, providers.Deps{
 		Env:     map[string]string{},
 		Network: t.cfg.Network,
 		Log:     t.a.quietLog(),
 		Now:     t.a.now,
 		Resolve: func(ctx context.Context, ref providers.SecretRef) (providers.Secret, error) {
-			if ref.String() == acc.Password.String() {
+			if ref.String() == t.ref.String() {
 				return t.secret, nil
 			}
-			return t.a.resolver().Resolve(ctx, ref)
+			r := t.a.resolver()
+			r.Keyring = t.keyring
+			return r.Resolve(ctx, ref)
 		},
 	})
 	if err != nil {
@@ -102,10 +119,18 @@ func (t *trial) try(ctx context.Context) error {
 		return err
 	}
 	t.cred = cred
-	if v, ok := t.source.(providers.Verifier); ok {
-		return v.Verify(ctx, req, cred)
+	return t.check(ctx)
+}
+
+// check asks the registry whether it accepts the credential.
+func (t *trial) check(ctx context.Context) error {
+	v, ok := t.source.(providers.Verifier)
+	if !ok {
+		return nil
 	}
-	return nil
+	ctx, cancel := context.WithTimeout(ctx, verifyLimit)
+	defer cancel()
+	return v.Verify(ctx, providers.Request{Host: t.host}, t.cred)
 }
 
 func (t *trial) acceptRealm(ctx context.Context, realm string, host providers.Host, cause error) error {
@@ -141,7 +166,11 @@ func (t *trial) refused(err error) error {
 	switch providers.KindOf(err) {
 	case providers.LoginRequired:
 		if e, ok := errors.AsType[*providers.Error](err); ok && e.Err != nil {
-			text = fmt.Sprintf("%s: the registry refuses %s: %s", t.host, t.account.Username, e.Err)
+			who := t.account.Username
+			if who == "" {
+				who = "the login"
+			}
+			text = fmt.Sprintf("%s: the registry refuses %s: %s", t.host, who, e.Err)
 		}
 		hint = "nothing was saved; many registries want an access token instead of the password"
 	case providers.Denied:
@@ -157,12 +186,15 @@ func (t *trial) refused(err error) error {
 
 // until says how long the login is good for.
 func (t *trial) until(now time.Time) string {
+	const open = "until it is changed or revoked at the registry"
 	end := t.cred.ExpiresAt
-	if end.IsZero() && t.account.ExpiresIn > 0 {
+	switch {
+	case !end.IsZero() && !t.cred.Secret.Equal(t.secret): // another one was minted from it
+		return open + "; what is minted from it lives " + span(end.Sub(t.cred.IssuedAt))
+	case end.IsZero() && t.account.ExpiresIn > 0:
 		end = now.Add(time.Duration(t.account.ExpiresIn))
-	}
-	if end.IsZero() {
-		return "until it is changed or revoked at the registry"
+	case end.IsZero():
+		return open
 	}
 	return "until " + end.Local().Format("2006-01-02 15:04") + " (" + span(end.Sub(now)) + ")"
 }

@@ -75,6 +75,7 @@ func (a *app) logout(ctx context.Context, name, as string) error {
 
 // removeLogin removes a saved account, or the saved secret of a configured one.
 func (a *app) removeLogin(ctx context.Context, l *local, acc providers.Account, host providers.Host) error {
+	ref, keeps := loginRef(acc)
 	switch {
 	case acc.Layer == providers.LayerSaved:
 		if err := l.RemoveLogin(ctx, acc); err != nil {
@@ -82,8 +83,8 @@ func (a *app) removeLogin(ctx context.Context, l *local, acc providers.Account, 
 		}
 		a.say("logged out of %s%s", host, nameUnless(acc.Name, agent.AccountName(host)))
 		return nil
-	case acc.Password.Scheme == "keyring":
-		if err := l.store.Delete(ctx, acc.Password.Value); err != nil {
+	case keeps:
+		if err := l.store.Delete(ctx, ref.Value); err != nil {
 			return err
 		}
 		a.say("removed the saved secret of account %s; the account itself is in %s", acc.Name, acc.Source)
@@ -116,7 +117,7 @@ func (a *app) logoutAll(ctx context.Context) error {
 	}
 	n := 0
 	for _, acc := range l.cfg.Accounts {
-		if acc.Layer != providers.LayerSaved && acc.Password.Scheme != "keyring" {
+		if _, keeps := loginRef(acc); acc.Layer != providers.LayerSaved && !keeps {
 			continue
 		}
 		host, _ := exactHost(acc)

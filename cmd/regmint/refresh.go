@@ -85,17 +85,20 @@ func (a *app) stillAccepted(ctx context.Context, key string, resp *api.GetRespon
 	if err != nil || resp.ExpiresAt != 0 {
 		return nil
 	}
-	cfg, _, err := a.loadConfig()
+	l, err := a.newLocal(ctx, true, false)
 	if err != nil {
 		return nil
 	}
-	for _, acc := range cfg.Accounts {
+	for _, acc := range l.cfg.Accounts {
 		if acc.Name != resp.Account || !slices.ContainsFunc(acc.Hosts, func(p providers.Pattern) bool { return p.MatchHost(k.Host) }) {
 			continue
 		}
-		acc.Username = resp.Username
-		t := &trial{a: a, cfg: cfg, host: k.Host, account: acc, secret: providers.NewSecret(resp.Secret)}
-		if err := t.try(ctx); err != nil && providers.KindOf(err) == providers.LoginRequired {
+		t := l.trial(a, k.Host, acc, providers.NewSecret(resp.Secret))
+		if err := t.prepare(); err != nil {
+			return nil
+		}
+		t.cred.Username = resp.Username
+		if err := t.check(ctx); err != nil && providers.KindOf(err) == providers.LoginRequired {
 			return &exitStatus{
 				code: exitLogin, hint: "run: regmint login " + k.Host.String(),
 				err: fmt.Errorf("%s: the registry refuses the saved login of %s", k.Host, resp.Username),

@@ -49,7 +49,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": codeCmd, "registry": registryCmd, "expand": expandCmd, "kill-agent": killAgentCmd,
 			"jq": jsonCmd, "no-secret": noSecretCmd, "mode": modeCmd, "wait-status": waitStatusCmd,
-			"wait-agent": waitAgentCmd, "signal-agent": signalAgentCmd,
+			"wait-agent": waitAgentCmd, "wait-file": waitFileCmd, "signal-agent": signalAgentCmd,
 		},
 	})
 }

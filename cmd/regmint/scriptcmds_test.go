@@ -91,6 +91,20 @@ func scriptAgent(ts *testscript.TestScript) api.Status {
 	return st
 }
 
+// waitFileCmd: wait-file FILE waits until another process has made it.
+func waitFileCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: wait-file FILE")
+	}
+	for range 400 {
+		if _, err := os.Stat(ts.MkAbs(args[0])); err == nil {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	ts.Fatalf("%s does not appear", args[0])
+}
+
 // signalAgentCmd: signal-agent HUP|USR1|TERM.
 func signalAgentCmd(ts *testscript.TestScript, neg bool, args []string) {
 	signals := map[string]syscall.Signal{"HUP": syscall.SIGHUP, "USR1": syscall.SIGUSR1, "TERM": syscall.SIGTERM}

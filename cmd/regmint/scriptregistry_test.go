@@ -20,6 +20,7 @@ type registriesKey struct{}
 //	-token           Bearer tokens instead of Basic
 //	-realm NAME      its token server goes by this name
 //	-user NAME:PASS  a login
+//	-client ID:SECRET  a client of its /issue, which mints passwords of an hour
 //	registry NAME revoke USER | add NAME:PASS | stop
 func registryCmd(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) == 0 {
@@ -44,6 +45,9 @@ func registryCmd(ts *testscript.TestScript, _ bool, args []string) {
 		switch flag {
 		case "-user":
 			o.Users = append(o.Users, scriptUser(ts, rest[0]))
+		case "-client":
+			u := scriptUser(ts, rest[0])
+			o.Issue.Clients = append(o.Issue.Clients, fakeregistry.Client{ID: u.Name, Secret: u.Password, User: "minted"})
 		case "-realm":
 			o.Addr = freeAddr(ts)
 			_, port, err := net.SplitHostPort(o.Addr)

@@ -99,6 +99,10 @@ func (a *app) agentStatus(ctx context.Context) (api.Status, error) {
 		return st, err
 	}
 	a.sawVersion(st.Version)
+	if own := a.lookup("REGMINT_CONFIG"); own != "" && own != st.Config {
+		a.say("REGMINT_CONFIG is %s, and the running agent reads %s", own, st.Config)
+		a.hint("run: regmint agent restart")
+	}
 	return st, nil
 }
 

@@ -102,12 +102,11 @@ func (v statusView) token(t *table, tok api.TokenStatus, account, s string) {
 		who += " (wider)"
 	}
 	next := "-"
-	if tok.RefreshAt != nil {
-		if d := tok.RefreshAt.Sub(v.now); d > 0 {
-			next = "in " + span(d)
-		} else {
-			next = "when asked"
-		}
+	if tok.ExpiresAt != nil {
+		next = "when asked"
+	}
+	if tok.RefreshAt != nil && tok.RefreshAt.After(v.now) {
+		next = "in " + span(tok.RefreshAt.Sub(v.now))
 	}
 	if tok.LastError != "" {
 		next += " (the last one failed)"
