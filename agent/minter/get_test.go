@@ -81,8 +81,17 @@ func TestEveryPartOfTheIDSeparatesCredentials(t *testing.T) {
 	inBubble(t, time.Hour, func(r *rig) {
 		h := testHost(r, "ghcr.io")
 		ids := []ID{
-			{Account: "ab"}, {Env: "ab"}, {Grants: "ab"}, {Source: "ab"}, {Job: "ab"}, {Host: h},
-			{Account: "a", Env: "b"}, {Account: "b", Env: "a"}, {Env: "a", Grants: "b"}, {Grants: "a", Source: "b"}, {Source: "a", Job: "b"},
+			{Account: "ab"},
+			{Env: "ab"},
+			{Grants: "ab"},
+			{Source: "ab"},
+			{Job: "ab"},
+			{Host: h},
+			{Account: "a", Env: "b"},
+			{Account: "b", Env: "a"},
+			{Env: "a", Grants: "b"},
+			{Grants: "a", Source: "b"},
+			{Source: "a", Job: "b"},
 		}
 		seen := map[string]bool{}
 		for range 2 {
@@ -186,7 +195,7 @@ func TestPanicOfASourceFreesTheKeyAndKeepsItsText(t *testing.T) {
 	}{
 		"string":  {func() { panic("CNRY-secret") }, "panicked (string)"},
 		"error":   {func() { panic(errors.New("CNRY-secret")) }, "panicked (*errors.errorString)"},
-		"runtime": {func() { _ = []int{}[len(t.Name())-len(t.Name())] }, "panicked (runtime.boundsError)"},
+		"runtime": {func() { none := make([]int, 0); _ = none[cap(none)] }, "panicked (runtime.boundsError)"},
 		"goexit":  {runtime.Goexit, "ended without an answer"},
 	} {
 		t.Run(name, func(t *testing.T) {
