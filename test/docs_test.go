@@ -96,6 +96,22 @@ func TestLinksInDocumentsLead(t *testing.T) {
 	}
 }
 
+func TestEveryDecisionIsInTheIndex(t *testing.T) {
+	index, err := os.ReadFile("../docs/adr/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := filepath.Glob("../docs/adr/[0-9]*.md")
+	if err != nil || len(pages) == 0 {
+		t.Fatalf("%d decisions, %v", len(pages), err)
+	}
+	for _, p := range pages {
+		if !strings.Contains(string(index), "("+filepath.Base(p)+")") {
+			t.Errorf("docs/adr/README.md does not name %s", filepath.Base(p))
+		}
+	}
+}
+
 // commandsIn finds what a document tells people to type: in code spans that
 // start with the program's name and in blocks of a shell or a CI file.
 func commandsIn(text string) []string {
