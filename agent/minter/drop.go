@@ -3,10 +3,17 @@
 package minter
 
 import (
+	"cmp"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/regmint/regmint/providers"
+)
+
+const (
+	longLife = 24 * time.Hour // with more left than this a credential is long-lived
+	maxLong  = 16_384         // long-lived credentials that nobody holds
 )
 
 // Hold keeps the credential of r fresh in the background until release is
@@ -91,6 +98,33 @@ func (m *Minter) ForgetFailures(match func(ID) bool) int {
 	}
 	m.arm(now)
 	return n
+}
+
+// thin keeps the number of long-lived credentials bounded: each CI job may
+// bring an environment of its own, and what it got has no end that would make
+// it leave. Those that nobody holds go, the longest unasked for first.
+func (m *Minter) thin(now instant) {
+	if m.lasting++; m.lasting <= maxLong {
+		return
+	}
+	var idle []*entry
+	n := 0
+	for _, e := range m.entries {
+		if !e.has || e.term.left(now) <= longLife {
+			continue
+		}
+		n++
+		if e.held == 0 && e.flight == nil {
+			idle = append(idle, e)
+		}
+	}
+	slices.SortFunc(idle, func(a, b *entry) int { return cmp.Compare(a.used, b.used) })
+	for _, e := range idle[:max(0, min(len(idle), n-maxLong/2))] {
+		m.dequeue(e)
+		m.forget(e)
+	}
+	// Counted again after as many have landed, held ones or not.
+	m.lasting = maxLong / 2
 }
 
 // Views lists the cache in no particular order.

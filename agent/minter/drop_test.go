@@ -223,6 +223,45 @@ func TestEntriesNobodyWantsLeave(t *testing.T) {
 	})
 }
 
+func TestCredentialsWithoutEndStayBounded(t *testing.T) {
+	for _, life := range []time.Duration{0, 365 * day} {
+		t.Run(life.String(), func(t *testing.T) {
+			inBubble(t, life, func(r *rig) {
+				env := func(i int) Request {
+					req := r.req()
+					req.ID.Env = fmt.Sprint("job ", i)
+					return req
+				}
+				get := func(i int) string {
+					c, err := r.m.Get(r.Context(), env(i))
+					if err != nil {
+						r.Fatal(err)
+					}
+					return c.Secret.Reveal()
+				}
+				defer r.m.Hold(env(0))()
+				held, used := get(0), get(1)
+				for i := 2; i < 3*maxLong; i++ {
+					sleep(time.Second)
+					get(i)
+					if i%1000 == 0 && get(1) != used {
+						r.Fatal("the one that is asked for went")
+					}
+					if s := r.m.Stats(); s.Entries > maxLong+2 {
+						r.Fatalf("%d entries", s.Entries)
+					}
+				}
+				if get(0) != held {
+					r.Error("the held one went")
+				}
+				if s := r.m.Stats(); s.Entries < maxLong/2 {
+					r.Errorf("%d entries", s.Entries)
+				}
+			})
+		})
+	}
+}
+
 // TestMemoryOf10000Credentials keeps the cache within its share of the agent's
 // 80 MB: 40 MB are the idle agent's, and a heap may be twice what lives in it.
 func TestMemoryOf10000Credentials(t *testing.T) {

@@ -233,6 +233,9 @@ func (m *Minter) landed(e *entry, f *flight, now instant) {
 	}
 	e.has, e.same, e.asked = true, false, false
 	e.cred, e.term = f.cred, f.term
+	if e.term.left(now) > longLife {
+		m.thin(now)
+	}
 }
 
 // report logs outside the lock. It names no environment digest and no secret.

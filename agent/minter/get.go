@@ -49,6 +49,7 @@ func (m *Minter) ask(ctx context.Context, r Request) (*flight, providers.Credent
 		m.entries[r.ID] = e
 	}
 	e.req.Source = r.Source // a reload may have opened the account anew
+	e.used = now.boot
 	if !e.has {
 		return m.miss(ctx, e, now)
 	}

@@ -89,6 +89,7 @@ type Minter struct {
 
 	mu      sync.Mutex
 	entries map[ID]*entry
+	lasting int // long-lived credentials, and those that landed since they were counted
 	stats   Stats
 	stopped bool
 
@@ -117,6 +118,7 @@ type entry struct {
 	asked bool // asked for since cred landed
 	cred  providers.Credential
 	term  term
+	used  time.Duration // boot time of the last ask
 
 	tried time.Duration // boot time at which the last attempt ended
 	retry time.Duration // boot time before which no attempt is made in the background
