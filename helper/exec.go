@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -67,6 +68,8 @@ func run(ctx context.Context, limit time.Duration, path, verb, input string) (st
 		return "", fmt.Errorf("helper %s does not answer within %s", path, limit)
 	case credentials.IsErrCredentialsNotFoundMessage(stdout):
 		return "", errNotFound
+	case errors.Is(err, fs.ErrNotExist):
+		return "", fmt.Errorf("helper %s: %w", path, fs.ErrNotExist)
 	}
 	why := firstLine(stdout, stderr, err.Error())
 	return "", fmt.Errorf("helper %s: %s", path, why)

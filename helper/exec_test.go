@@ -93,8 +93,17 @@ func TestRegmintIsNeverBehindItself(t *testing.T) {
 	if len(r.gets) != 2 {
 		t.Errorf("%d gets, want ours and the copy's", len(r.gets))
 	}
-	behind = filepath.Join(r.dir, "gone")
-	wantFailure(t, r.run("get", "reg.example"), "reg.example: helper "+behind)
+}
+
+func TestAFormerHelperThatIsGone(t *testing.T) {
+	r := newRig(t).agent()
+	gone := filepath.Join(r.dir, "gone")
+	r.onGet = func(api.GetRequest) api.GetResponse {
+		return api.GetResponse{Outcome: api.NotFound, Behind: gone}
+	}
+	wantFailure(t, r.run("get", "reg.example"), "reg.example: helper "+gone+": file does not exist")
+	t.Setenv("REGMINT_SOCKET", r.MainSocket()) // in a container with a job's directory
+	wantNotFound(t, r.run("get", "reg.example"))
 }
 
 func TestLoginsOfNoAccountGoToTheFormerHelper(t *testing.T) {

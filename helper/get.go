@@ -5,6 +5,7 @@ package helper
 import (
 	"context"
 	"errors"
+	"io/fs"
 
 	"github.com/regmint/regmint/agent/api"
 )
@@ -40,8 +41,12 @@ func (c *call) get(ctx context.Context) int {
 
 // ask sends one get, and once more with what the agent found missing.
 func (c *call) ask(ctx context.Context, a agent, key string) (*api.GetResponse, error) {
+	env := api.CallerEnv
+	if a.foreign {
+		env = api.UnsetEnv
+	}
 	req := &api.GetRequest{
-		Key: key, Account: c.pick(), Soft: c.soft, Env: api.CallerEnv(nil), Version: api.BuildVersion,
+		Key: key, Account: c.pick(), Soft: c.soft, Env: env(nil), Version: api.BuildVersion,
 	}
 	req.PID, req.Client = api.CallerInfo()
 	if !a.inJob {
@@ -49,7 +54,7 @@ func (c *call) ask(ctx context.Context, a agent, key string) (*api.GetResponse, 
 	}
 	resp, err := a.client.Get(ctx, req)
 	if err == nil && resp.Outcome == api.NeedEnv {
-		req.Env = api.CallerEnv(resp.NeedEnv)
+		req.Env = env(resp.NeedEnv)
 		resp, err = a.client.Get(ctx, req)
 	}
 	return resp, err
@@ -59,7 +64,7 @@ func (c *call) ask(ctx context.Context, a agent, key string) (*api.GetResponse, 
 func (c *call) answer(host, key string, resp *api.GetResponse) int {
 	switch resp.Outcome {
 	case api.OK:
-		return c.credential(host, key, resp.Username, resp.Secret)
+		return c.credential(host, key, resp.Username, resp.Secret, "the agent's answer")
 	case api.NotFound:
 		return c.notFound()
 	case api.NeedEnv:
@@ -71,10 +76,11 @@ func (c *call) answer(host, key string, resp *api.GetResponse) int {
 	return c.fail(host, resp.Message)
 }
 
-// credential prints a credential for the key as it was asked.
-func (c *call) credential(host, key, username, secret string) int {
+// credential prints a credential for the key as it was asked. what names it
+// where it cannot be used.
+func (c *call) credential(host, key, username, secret, what string) int {
 	if err := checkSecret(username, secret); err != nil {
-		return c.fail(host, "the agent's answer is not usable: "+err.Error())
+		return c.fail(host, what+" is not usable: "+err.Error())
 	}
 	out := api.AppendDockerCredential(nil, api.Login{ServerURL: key, Username: username, Secret: secret})
 	return c.print(string(out))
@@ -95,15 +101,18 @@ func (c *call) elsewhere(ctx context.Context, a agent, host, key, behind string)
 	switch {
 	case errors.Is(err, errNotFound):
 		return c.notFound()
+	case a.inJob && errors.Is(err, fs.ErrNotExist):
+		return c.notFound() // the job's directory is mounted where that helper is not
 	case err != nil:
 		return c.fail(host, err.Error())
 	}
-	return c.credential(host, key, login.Username, login.Secret)
+	return c.credential(host, key, login.Username, login.Secret, "the answer of helper "+behind)
 }
 
 // askSudoUser asks the running agent of the user who called sudo; nil where
-// there is none. It is never started, and no program it names is run: root
-// takes a password from a user, not a command.
+// there is none. It is never started, no program it names is run, and it
+// learns nothing of root's environment: root takes a password from a user, not
+// a command, and gives none.
 func (c *call) askSudoUser(ctx context.Context, key string) *api.GetResponse {
 	a := connectSudoUser(ctx)
 	if a.client == nil {
@@ -120,9 +129,10 @@ func (c *call) askSudoUser(ctx context.Context, key string) *api.GetResponse {
 // agent is where a call's questions go. client is nil where no agent can run:
 // why says so.
 type agent struct {
-	client *api.Client
-	inJob  bool
-	why    error
+	client  *api.Client
+	inJob   bool
+	foreign bool // another user's
+	why     error
 }
 
 // connect finds the agent. A process that names a job gets that job's or
@@ -165,5 +175,5 @@ func connectSudoUser(ctx context.Context) agent {
 	if err != nil {
 		return agent{}
 	}
-	return agent{client: client}
+	return agent{client: client, foreign: true}
 }

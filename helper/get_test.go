@@ -335,8 +335,18 @@ func TestUnderSudoTheUsersAgentIsAskedNext(t *testing.T) {
 	if err := os.Chown(dir, 12345, 12345); err != nil {
 		t.Fatal(err)
 	}
+	t.Setenv("ROOTS_OWN", "canary")
+	user.onGet = func(q api.GetRequest) api.GetResponse {
+		if slices.Contains(q.Env, "ROOTS_OWN") {
+			return api.GetResponse{Outcome: api.OK, Username: "alice", Secret: "s"}
+		}
+		return api.GetResponse{Outcome: api.NeedEnv, NeedEnv: []string{"ROOTS_OWN"}}
+	}
 	if got := r.run("get", "ghcr.io"); got.code != 0 || !strings.Contains(got.out, `"alice"`) {
 		t.Errorf("%+v", got)
+	}
+	if asked := fmt.Sprint(user.gets); strings.Contains(asked, "canary") {
+		t.Errorf("a user's agent learnt root's environment: %s", asked)
 	}
 	if got := r.run("list", ""); got.out != `{"ghcr.io":"u","other":"alice"}`+"\n" {
 		t.Errorf("list: %+v", got)

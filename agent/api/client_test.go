@@ -309,6 +309,20 @@ func TestUntilIsAContextLikeAnyOther(t *testing.T) {
 	}
 }
 
+func TestAClientWithoutALimitWaits(t *testing.T) {
+	goOn := make(chan struct{})
+	socket := serveRaw(t, func(c net.Conn) {
+		_, _ = c.Read(make([]byte, 4096))
+		<-goOn
+		_, _ = io.WriteString(c, okAnswer)
+	})
+	c := mustDial(Until(time.Now().Add(10*time.Second)), t, socket)
+	time.AfterFunc(20*time.Millisecond, func() { close(goOn) })
+	if _, err := c.Get(context.Background(), &GetRequest{Key: "h"}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAFullBacklogIsWaitedFor(t *testing.T) { // H24
 	eachContext(t, func(t *testing.T, ctx context.Context) {
 		socket := filepath.Join(shortDir(t), "s")

@@ -30,6 +30,9 @@ func CallerEnv(extra []string) []string {
 	return out
 }
 
+// UnsetEnv is CallerEnv of a caller in whose environment none of them is set.
+func UnsetEnv(extra []string) []string { return append(slices.Clone(EnvNames), extra...) }
+
 func envEntry(name string) string {
 	if v, ok := os.LookupEnv(name); ok {
 		return name + "=" + v

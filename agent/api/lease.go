@@ -20,6 +20,11 @@ type Lease struct {
 // Outcome is not OK there is no lease: nil, the answer, nil. ctx bounds the
 // opening alone.
 func OpenJob(ctx context.Context, socket string, req *JobRequest) (*Lease, *JobResponse, error) {
+	if u, ok := ctx.(*until); ok { // a lease needs a connection that Close may end
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(context.Background(), u.end)
+		defer cancel()
+	}
 	c, err := Dial(ctx, socket)
 	if err != nil {
 		return nil, nil, err

@@ -109,7 +109,7 @@ func TestAServerSeesTheLeaseEndWithTheWrapper(t *testing.T) {
 		_, err := c.Read(make([]byte, 1))
 		ended <- err
 	})
-	l, _, err := OpenJob(t.Context(), socket, &JobRequest{})
+	l, _, err := OpenJob(Until(time.Now().Add(10*time.Second)), socket, &JobRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}

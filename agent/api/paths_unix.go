@@ -7,20 +7,10 @@ package api
 import (
 	"io/fs"
 	"os"
-	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
-
-// maxSocketPath is sun_path without its terminating NUL: 108 bytes on Linux
-// (unix(7)), 104 on the BSDs and macOS (sys/un.h).
-var maxSocketPath = func() int {
-	if runtime.GOOS == "linux" {
-		return 107
-	}
-	return 103
-}()
 
 func ownUID() int { return os.Geteuid() }
 

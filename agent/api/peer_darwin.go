@@ -8,6 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// maxSocketPath is sun_path without its terminating NUL: sys/un.h.
+const maxSocketPath = 103
+
 // peerOfFD reads LOCAL_PEERCRED and LOCAL_PEERPID, sys/un.h.
 func peerOfFD(fd int) (Peer, error) {
 	cred, err := unix.GetsockoptXucred(fd, unix.SOL_LOCAL, unix.LOCAL_PEERCRED)

@@ -8,6 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// maxSocketPath is sun_path without its terminating NUL: unix(7).
+const maxSocketPath = 107
+
 // peerOfFD reads SO_PEERCRED, unix(7).
 func peerOfFD(fd int) (Peer, error) {
 	u, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)

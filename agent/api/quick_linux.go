@@ -74,12 +74,16 @@ func (c *quickConn) Write(b []byte) (int, error) {
 // wait returns when the socket is ready or broken.
 func (c *quickConn) wait(events int16) error {
 	for {
-		left := time.Until(c.end)
-		if left <= 0 {
-			return os.ErrDeadlineExceeded
+		ms := -1 // for ever
+		if !c.end.IsZero() {
+			left := time.Until(c.end)
+			if left <= 0 {
+				return os.ErrDeadlineExceeded
+			}
+			ms = int(left/time.Millisecond) + 1
 		}
 		fds := [1]unix.PollFd{{Fd: int32(c.fd), Events: events}} //nolint:gosec // a descriptor is an int of C
-		n, err := unix.Poll(fds[:], int(left/time.Millisecond)+1)
+		n, err := unix.Poll(fds[:], ms)
 		if n > 0 {
 			return nil
 		}

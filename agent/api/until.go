@@ -19,8 +19,9 @@ type until struct {
 
 // Until is a context for a process that asks one thing and ends: it cannot be
 // cancelled, and a Client that is dialled with it does without the runtime's
-// poller and its threads, a tenth of such a process's life. Such a Client is
-// closed by the goroutine that uses it.
+// poller and its threads, a tenth of such a process's life. Such a Client
+// heeds deadlines, not cancellation, and is closed by the goroutine that uses
+// it.
 func Until(end time.Time) context.Context { return &until{end: end} }
 
 // Deadline implements context.Context.
