@@ -130,6 +130,39 @@ func TestHangingRegistryLeavesRoomForOthers(t *testing.T) {
 	})
 }
 
+// TestConcurrentUse runs everything at once on real clocks, for the race
+// detector; in a bubble the steps of a test follow each other.
+func TestConcurrentUse(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	m := New(ctx, Config{MaxFlights: 4})
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			for i := range 500 {
+				req := Request{ID: ID{Account: fmt.Sprint(i % 5)}, Source: longSource{}}
+				release := m.Hold(req)
+				if _, err := m.Get(ctx, req); err != nil {
+					t.Error(err)
+				}
+				switch (g + i) % 7 {
+				case 0:
+					m.Drop(func(id ID) bool { return id == req.ID })
+				case 1:
+					m.ForgetFailures(all)
+				case 2:
+					_, _ = m.Views(), m.Stats()
+				}
+				release()
+			}
+		})
+	}
+	wg.Wait()
+	if s := m.Stats(); s.Entries > 5 || s.Flights != 0 || s.Mints < 5 {
+		t.Errorf("%+v", s)
+	}
+	stop()
+}
+
 func TestStoppedMinterServesWhatItHasAndFailsTheRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newClocks()
