@@ -68,7 +68,9 @@ func message(h providers.Host, err error) string {
 		if host.IsZero() {
 			host = e.Host
 		}
-		hint = e.Hint
+		if hint = e.Hint; hint == "" && !host.IsZero() {
+			hint = usualStep(e.Kind, host)
+		}
 		reason = string(e.Kind)
 		if e.Err != nil {
 			reason = e.Err.Error()
@@ -89,6 +91,17 @@ func message(h providers.Host, err error) string {
 		reason = cut(reason, max(room, 40))
 	}
 	return cut(prefix+reason+hint, maxLine)
+}
+
+// usualStep is what helps where the failure itself names nothing.
+func usualStep(k providers.Kind, h providers.Host) string {
+	switch k {
+	case providers.Unavailable:
+		return "try again, or see: regmint status " + h.String()
+	case providers.LoginRequired:
+		return "run: regmint login " + h.String()
+	}
+	return ""
 }
 
 func cut(s string, n int) string {
