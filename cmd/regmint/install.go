@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/regmint/regmint/configdir"
+	"github.com/regmint/regmint/providers"
 )
 
 type installOptions struct {
@@ -56,11 +57,13 @@ func (a *app) install(ctx context.Context, o installOptions) error {
 	if err != nil {
 		return err
 	}
+	sel, err := providers.NewSelector(cfg.Accounts)
+	if err != nil {
+		return err
+	}
 	var hosts []string
-	for _, acc := range cfg.Accounts {
-		if h, ok := exactHost(acc); ok && !slices.Contains(hosts, h.String()) {
-			hosts = append(hosts, h.String())
-		}
+	for _, h := range sel.ExactHosts() {
+		hosts = append(hosts, h.String())
 	}
 	plan, err := a.installPlan(f, configdir.InstallOptions{Hosts: hosts, All: true, Containers: o.containers})
 	if err != nil {

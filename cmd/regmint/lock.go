@@ -17,7 +17,11 @@ func newLockCmd(a *app) *cobra.Command {
 		Short: "forget the passphrase and every credential in memory",
 		Args:  cobra.NoArgs,
 		RunE: command(func(ctx context.Context, _ []string) error {
-			c, err := a.connectMain(ctx, true)
+			c, err := a.connectMain(ctx, false)
+			if errors.Is(err, api.ErrNoAgent) {
+				a.say("no agent is running: nothing is unlocked")
+				return nil
+			}
 			if err != nil {
 				return err
 			}

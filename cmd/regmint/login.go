@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -186,10 +187,13 @@ func (r *loginRun) sayKept(t *trial, note string) {
 	} else {
 		a.say("logged in to %s%s%s", t.host, asUser(t.cred.Username), underName(t))
 	}
-	if note == "" {
-		note = "saved: " + r.local.describe()
+	where := r.local.describe()
+	if !strings.Contains(note, where) {
+		a.say("saved: %s", where)
 	}
-	a.say("%s", note)
+	if note != "" {
+		a.say("%s", note)
+	}
 	a.say("valid %s", t.until(a.now()))
 }
 
@@ -205,9 +209,30 @@ func (r *loginRun) write(ctx context.Context, t *trial) (note string, err error)
 	if t.account.Layer == providers.LayerConfigured {
 		return store.SetNoted(ctx, r.local.store, t.ref.Value, t.secret)
 	}
+	base, err := r.asSaved(t.account)
+	if err != nil {
+		return "", err
+	}
 	return r.local.SaveLogin(ctx, agent.SavedLogin{
-		Host: t.host, Username: t.account.Username, Secret: t.secret, Name: t.account.Name, Account: t.account,
+		Host: t.host, Username: t.account.Username, Secret: t.secret, Name: t.account.Name, Account: base,
 	})
+}
+
+// asSaved is an account as its file has it: what the policy and accepted
+// realms add holds without being written down.
+func (r *loginRun) asSaved(acc providers.Account) (providers.Account, error) {
+	saved, err := r.a.savedFile(r.local.files).Read()
+	if err != nil {
+		return acc, err
+	}
+	for _, s := range saved.Accounts {
+		if s.Name == acc.Name {
+			s.Provider, s.Options = acc.Provider, acc.Options
+			return s, nil
+		}
+	}
+	acc.RealmHosts = nil
+	return acc, nil
 }
 
 // keepDefault marks the account that answered before a second one came to the

@@ -15,6 +15,9 @@ import (
 // nothing does, Docker Hub as docker login does.
 func (r *loginRun) everything(ctx context.Context) error {
 	a := r.a
+	if _, inJob, _ := a.findJob(); inJob {
+		return usage("regmint login HOST", "inside a job, say which registry")
+	}
 	if !a.interactive() || r.o.stdin {
 		if r.o.user == "" || !r.o.stdin {
 			return usage("regmint login HOST -u USER --password-stdin", "without a terminal, say which registry and who")

@@ -41,7 +41,14 @@ func (r *loginRun) place(host providers.Host) (providers.Account, error) {
 		}
 		acc.Provider, acc.Options = r.o.provider, r.a.provider(r.o.provider).Options()
 	}
-	if acc.Username != "" && acc.Layer == providers.LayerConfigured && r.o.user != "" && r.o.user != acc.Username {
+	switch {
+	case acc.Layer != providers.LayerConfigured:
+	case acc.Username == "" && acc.Provider == "generic":
+		return acc, &providers.Error{
+			Kind: providers.Misconfigured, Host: host, Hint: "set username there",
+			Err: fmt.Errorf("account %s (%s) does not say whose password it is for", acc.Name, acc.Source),
+		}
+	case acc.Username != "" && r.o.user != "" && r.o.user != acc.Username:
 		return acc, usage("log in as "+acc.Username+", or save another account with --as NAME",
 			"account %s (%s) is for user %s", acc.Name, acc.Source, acc.Username)
 	}

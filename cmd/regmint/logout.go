@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -52,15 +54,12 @@ func (a *app) logout(ctx context.Context, name, as string) error {
 	if err != nil {
 		return err
 	}
-	acc, err := l.sel.Select(host, "", as)
+	acc, others, err := l.loggedIn(host, as)
 	switch {
 	case err != nil && providers.KindOf(err) == providers.NoAccount:
 		a.say("not logged in to %s", host)
 		return nil
 	case err != nil:
-		if e, ok := errors.AsType[*providers.Error](err); ok {
-			e.Hint = "say which one with --as NAME"
-		}
 		return err
 	}
 	if err := l.unlock(ctx, a, a.interactive()); err != nil {
@@ -69,8 +68,37 @@ func (a *app) logout(ctx context.Context, name, as string) error {
 	if err := a.removeLogin(ctx, l, acc, host); err != nil {
 		return err
 	}
+	if len(others) > 0 {
+		a.say("still logged in to %s with account %s", host, strings.Join(others, ", "))
+	}
 	a.tellAgent(ctx, host.String())
 	return nil
+}
+
+// loggedIn finds the account that logout means: a saved one before one of the
+// configuration, the one that answers where there are several. others are the
+// saved accounts that stay.
+func (l *local) loggedIn(host providers.Host, as string) (acc providers.Account, others []string, err error) {
+	saved := slices.DeleteFunc(l.sel.Owners(host), func(a providers.Account) bool { return a.Layer != providers.LayerSaved })
+	switch i := slices.IndexFunc(saved, func(a providers.Account) bool { return a.Name == as }); {
+	case i >= 0:
+		acc = saved[i]
+	case len(saved) == 1 && as == "":
+		acc = saved[0]
+	default:
+		if acc, err = l.sel.Select(host, "", as); err != nil {
+			if e, ok := errors.AsType[*providers.Error](err); ok {
+				e.Hint = "say which one with --as NAME"
+			}
+			return acc, nil, err
+		}
+	}
+	for _, a := range saved {
+		if a.Name != acc.Name {
+			others = append(others, a.Name)
+		}
+	}
+	return acc, others, nil
 }
 
 // removeLogin removes a saved account, or the saved secret of a configured one.

@@ -116,6 +116,7 @@ func (a *app) purge(ctx context.Context, f files) error {
 	if err := removeFile(f.config.Saved); err != nil {
 		return err
 	}
+	_ = os.Remove(filepath.Dir(f.config.Saved)) // config.d, where nothing else is in it
 	left, err := removeState(f.state)
 	if err != nil {
 		return err
