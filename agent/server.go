@@ -126,6 +126,9 @@ func readWith(w http.ResponseWriter, r *http.Request, limit int64, decode func([
 
 // reply sends v with a Content-Length, which the lean client demands.
 func reply(w http.ResponseWriter, status int, v any) {
+	if r, ok := v.(*api.Reply); ok && r.Version == "" {
+		r.Version = api.BuildVersion // a caller of another version says so
+	}
 	data, err := json.Marshal(v)
 	if err != nil {
 		data, status = []byte(`{"outcome":"failed"}`), http.StatusInternalServerError
