@@ -25,18 +25,24 @@ const behindLimit = 5 * time.Second
 var errNotFound = credentials.NewErrCredentialsNotFound()
 
 // mayRun reports whether path is a former helper to run: never regmint, by
-// whatever link or copy it is reached.
+// whatever link it is reached. A copy of it is recognised by the mark in its
+// environment, which ends the circle.
 func mayRun(path string) bool {
 	if !filepath.IsAbs(path) || api.IsBehind() {
 		return false
 	}
-	own, err := os.Executable()
+	theirs, err := os.Stat(path) // follows links
 	if err != nil {
-		return true // the mark in its environment ends a circle
+		return true // running it says why
 	}
-	a, errA := os.Stat(own)
-	b, errB := os.Stat(path) // follows links
-	return errA != nil || errB != nil || !os.SameFile(a, b)
+	own, _ := os.Executable()
+	beside, _ := api.Executable(program)
+	for _, p := range []string{own, beside} {
+		if ours, err := os.Stat(p); err == nil && os.SameFile(ours, theirs) {
+			return false
+		}
+	}
+	return true
 }
 
 // runGet asks a former helper for key.
