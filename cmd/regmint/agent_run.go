@@ -33,9 +33,7 @@ func (a *app) agentRun(ctx context.Context, readyFD int) error {
 	if _, inJob, _ := a.findJob(); inJob {
 		return errInsideJob()
 	}
-	if err := harden(); err != nil {
-		return err
-	}
+	hardening := harden()
 	level, err := a.env.LogLevel()
 	if err != nil {
 		return misconfigured(err)
@@ -59,6 +57,9 @@ func (a *app) agentRun(ctx context.Context, readyFD int) error {
 		boundLog(paths.AgentLog())
 	}
 	log := slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
+	if hardening != nil { // a sandbox may forbid it: no reason not to serve
+		log.Warn("memory is less protected than it should be", "err", hardening.Error())
+	}
 	ready := func() {
 		if readyFD < 0 {
 			return

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -12,8 +13,9 @@ import (
 // the same user (prctl(2), PR_SET_DUMPABLE) and files that others could read.
 func harden() error {
 	unix.Umask(0o077)
-	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		return fmt.Errorf("prctl: %w", err)
+	err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	if err != nil {
+		err = fmt.Errorf("prctl: %w", err)
 	}
-	return noCore()
+	return errors.Join(err, noCore())
 }
