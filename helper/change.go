@@ -34,9 +34,13 @@ func (c *call) change(ctx context.Context) int {
 	if a.client == nil {
 		return c.direct(ctx, a, host, string(input))
 	}
-	defer a.client.Close()
 	login.Account = c.pick()
-	reply, err := c.order(ctx, a, login)
+	var reply api.Reply
+	err = a.patiently(ctx, func() (err error) {
+		reply, err = c.order(ctx, a, login)
+		return err
+	})
+	defer a.client.Close()
 	if err != nil {
 		return c.fail(host, errText(err))
 	}

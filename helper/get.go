@@ -28,8 +28,12 @@ func (c *call) get(ctx context.Context) int {
 	if a.client == nil {
 		return c.direct(ctx, a, host, key)
 	}
+	var resp *api.GetResponse
+	err = a.patiently(ctx, func() (err error) {
+		resp, err = c.ask(ctx, a, key)
+		return err
+	})
 	defer a.client.Close()
-	resp, err := c.ask(ctx, a, key)
 	if err != nil {
 		return c.fail(host, errText(err))
 	}
@@ -163,6 +167,27 @@ func connect(ctx context.Context) (agent, error) {
 		return agent{why: err}, nil
 	}
 	return agent{client: client}, err
+}
+
+// retries bounds how often an agent that went away is asked anew.
+const retries = 5
+
+// patiently asks, and asks the next agent where this one is killed or replaced
+// before it has answered: a build must not fail of it. Whatever is asked may
+// be asked twice.
+func (a *agent) patiently(ctx context.Context, ask func() error) error {
+	for i := 0; ; i++ {
+		err := ask()
+		if !api.IsLost(err) || i == retries || ctx.Err() != nil {
+			return err
+		}
+		next, again := connect(ctx)
+		if again != nil || next.client == nil {
+			return err
+		}
+		_ = a.client.Close()
+		*a = next
+	}
 }
 
 // connectSudoUser dials the agent of the user behind sudo.

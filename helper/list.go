@@ -26,8 +26,12 @@ func (c *call) list(ctx context.Context) int {
 	if a.client == nil {
 		return c.direct(ctx, a, "", "")
 	}
+	var resp api.ListResponse
+	err = a.patiently(ctx, func() (err error) {
+		resp, err = ask(ctx, a)
+		return err
+	})
 	defer a.client.Close()
-	resp, err := ask(ctx, a)
 	if err != nil {
 		return c.fail("", errText(err))
 	}

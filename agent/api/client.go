@@ -177,6 +177,10 @@ func deadline(ctx context.Context, conn transport) (release func()) {
 	}
 }
 
+// IsLost reports an answer that did not come because the agent went away while
+// it was asked: killed, or replaced. The next agent may be asked the same.
+func IsLost(err error) bool { return stale(err) || errors.Is(err, io.ErrUnexpectedEOF) }
+
 // stale reports what a kept connection does when its server has gone.
 func stale(err error) bool { return errors.Is(err, io.EOF) || isReset(err) }
 
