@@ -90,7 +90,7 @@ func TestBuildsFromAPrivateBase(t *testing.T) {
 						t.Fatalf("exit %d\n%s", r.code, r.out)
 					}
 					keys := w.keys(r.at)
-					report.asked(b.name, way, "build", saved, keys)
+					report.asked(b.name, whole, "build", saved, keys)
 					if !slices.Contains(keys, saved.host) {
 						t.Errorf("asked for %q, want %s among them", keys, saved.host)
 					}

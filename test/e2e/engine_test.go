@@ -26,6 +26,7 @@ var engine dockerd
 type dockerd struct {
 	once sync.Once
 	dir  string
+	env  []string
 	done chan struct{}
 	out  bytes.Buffer
 	err  error
@@ -46,6 +47,21 @@ func (w *world) dockerEngine() {
 	w.env["DOCKER_HOST"] = "unix://" + engine.socket()
 }
 
+// hubEngine is an engine of this world alone that reaches Docker Hub through
+// the world's proxy.
+func (w *world) hubEngine(t *testing.T) {
+	t.Helper()
+	if find("docker") == "" || find("dockerd") == "" || os.Geteuid() != 0 {
+		return
+	}
+	d := &dockerd{env: []string{"HTTPS_PROXY=" + w.env["HTTPS_PROXY"], "NO_PROXY=" + w.env["NO_PROXY"], "SSL_CERT_FILE=" + w.env["SSL_CERT_FILE"]}}
+	t.Cleanup(d.stop)
+	if err := d.start(t); err != nil {
+		t.Fatal(err)
+	}
+	w.env["DOCKER_HOST"] = "unix://" + d.socket()
+}
+
 func (d *dockerd) start(t *testing.T) error {
 	var err error
 	if d.dir, err = os.MkdirTemp("/tmp", "rmdocker"); err != nil {
@@ -57,7 +73,7 @@ func (d *dockerd) start(t *testing.T) error {
 	cmd := exec.Command(find("dockerd"), "--iptables=false", "--bridge=none", "--storage-driver=vfs",
 		"--data-root", filepath.Join(d.dir, "data"), "--exec-root", filepath.Join(d.dir, "exec"), "-p", filepath.Join(d.dir, "pid"),
 		"-H", "unix://"+d.socket(), "--insecure-registry", "127.0.0.0/8", "--max-download-attempts", "1")
-	cmd.Env = []string{"HOME=" + d.dir, "PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin"}
+	cmd.Env = append([]string{"HOME=" + d.dir, "PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin"}, d.env...)
 	cmd.Stdout, cmd.Stderr = &d.out, &d.out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {

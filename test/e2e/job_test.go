@@ -126,6 +126,7 @@ func (j *job) run(c command) result {
 	case <-time.After(commandLimit):
 		j.t.Fatalf("%s: no end after %s", c, commandLimit)
 	}
+	_ = os.Remove(base + ".in") // it may hold a password
 	out, err := os.ReadFile(base + ".out")
 	if err != nil {
 		j.t.Fatal(err)

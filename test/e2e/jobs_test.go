@@ -5,6 +5,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"slices"
@@ -269,4 +270,29 @@ func TestSkopeoCopiesWithTwoIdentities(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAJobOutlivesItsAgent: the agent dies, and the next command of the job
+// finds the next one, the job's own login too.
+func TestAJobOutlivesItsAgent(t *testing.T) {
+	need(t, "crane", "docker")
+	w := newWorld(t)
+	r, minted := startToken(t), startMinted(t)
+	w.configure(minted.account)
+	w.dockerEngine()
+	clients[0].ready(t, w)
+	j := w.openJob(t, "-q")
+	must(t, j, dockerLogin(r.host, r.user, true).in(r.password))
+	for i, how := range []string{"KILL", "TERM"} {
+		var st struct{ PID int }
+		out := must(t, w, cmd("regmint", "status", "--format", "json"))
+		if err := json.Unmarshal([]byte(out), &st); err != nil || st.PID == 0 {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		must(t, w, cmd("sh", "-c", fmt.Sprintf("kill -%s %d", how, st.PID)))
+		for _, host := range []string{r.host, minted.host} {
+			must(t, j, last(clients[0].push(w, fmt.Sprintf("%s/resumed/app-%d:1", host, i))))
+		}
+	}
+	mustFail(t, w, cmd("regmint", "get", r.host)) // still the job's alone
 }

@@ -5,6 +5,10 @@
 package e2e
 
 import (
+	"bytes"
+	"encoding/base64"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -60,6 +64,7 @@ func TestEveryClientLogsInPushesAndPulls(t *testing.T) {
 						m.whole()
 					})
 				}
+				w.noSecretOnDisk(t, r)
 			})
 		}
 	}
@@ -77,6 +82,13 @@ type meeting struct {
 	own   bool
 	// elsewhere: the client keeps this login where regmint does not see it.
 	elsewhere bool
+}
+
+func (m meeting) shape() string {
+	if m.way == "login --wire" {
+		return wired
+	}
+	return whole
 }
 
 func (m meeting) ref() string {
@@ -102,7 +114,7 @@ func (m meeting) whole() {
 		if m.elsewhere {
 			continue
 		}
-		report.asked(m.c.name, m.way, op.name, m.r, keys)
+		report.asked(m.c.name, m.shape(), op.name, m.r, keys)
 		if len(keys) == 0 {
 			m.t.Errorf("%s: regmint was not asked", last(op.do))
 		}
@@ -145,3 +157,34 @@ func (m meeting) logout() command {
 }
 
 func last(list []command) command { return list[len(list)-1] }
+
+// noSecretOnDisk looks for what the registry has known as a secret in every
+// file of HOME but the directories of open jobs.
+func (w *world) noSecretOnDisk(t *testing.T, r *registry) {
+	t.Helper()
+	secrets := []string{"correct-horse"}
+	if r.server != nil {
+		secrets = append(secrets, r.server.Secrets()...)
+	}
+	for _, s := range secrets {
+		secrets = append(secrets, base64.StdEncoding.EncodeToString([]byte(r.user+":"+s)))
+	}
+	files := 0
+	err := filepath.WalkDir(w.home, func(path string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() || strings.HasPrefix(path, w.path("r")+"/") {
+			return err
+		}
+		files++
+		text, err := os.ReadFile(path)
+		for _, s := range secrets {
+			if bytes.Contains(text, []byte(s)) {
+				t.Errorf("%s holds a secret", path)
+				break
+			}
+		}
+		return err
+	})
+	if err != nil || files == 0 {
+		t.Errorf("%d files of HOME were read: %v", files, err)
+	}
+}

@@ -40,6 +40,7 @@ var kinds = []struct {
 	{"password", startPassword},
 	{"token server", startToken},
 	{"minted", startMinted},
+	{"minted, token server", startMintedToken},
 	{"distribution, htpasswd", startDistributionBasic},
 	{"distribution, token server", startDistributionToken},
 }
@@ -69,8 +70,16 @@ const mintedLife = 10 * time.Second
 
 func startMinted(t *testing.T) *registry { return startMintedFor(t, mintedLife) }
 
+func startMintedToken(t *testing.T) *registry {
+	return startMintedAs(t, fakeregistry.Token, 5*time.Second)
+}
+
 func startMintedFor(t *testing.T, life time.Duration) *registry {
-	s := startFake(t, fakeregistry.Options{Mode: fakeregistry.Basic, Issue: issuing(life, "bot")})
+	return startMintedAs(t, fakeregistry.Basic, life)
+}
+
+func startMintedAs(t *testing.T, mode fakeregistry.Mode, life time.Duration) *registry {
+	s := startFake(t, fakeregistry.Options{Mode: mode, Issue: issuing(life, "bot")})
 	return &registry{host: s.Host(), user: "bot-user", server: s, account: exchange(t, s, "bot", true)}
 }
 

@@ -77,6 +77,9 @@ func (w *world) close() {
 	if r.code != 0 {
 		w.t.Errorf("the agent could not be stopped: %s", r.out)
 	}
+	if left, _ := filepath.Glob(w.path("r", "j", "*", "job.json")); len(left) > 0 {
+		w.t.Errorf("job directories are left: %q", left)
+	}
 	if w.t.Failed() {
 		if log, err := os.ReadFile(w.path(".local", "state", "regmint", "agent.log")); err == nil && len(log) > 0 {
 			w.t.Logf("the agent's log:\n%s", tail(string(log), 4000))
