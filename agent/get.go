@@ -28,7 +28,7 @@ type asked struct {
 // Get answers one get. j is nil outside jobs.
 func (c *Core) Get(ctx context.Context, j *job, req *api.GetRequest) *api.GetResponse {
 	start := c.now()
-	ctx, cancel := context.WithTimeout(ctx, getLimit)
+	ctx, cancel := withLateTimer(ctx, getLimit)
 	defer cancel()
 	resp, q := c.get(ctx, j, req)
 	resp.Version = api.BuildVersion

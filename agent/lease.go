@@ -83,16 +83,58 @@ func (l *leases) all() []*job {
 func (l *leases) closeAll(why string) {
 	for _, j := range l.all() {
 		j.close(why)
-		j.send(api.JobEvent{Close: why})
 	}
 }
 
+// close ends the job: nothing is answered in it any more, and its lease tells
+// the wrapper.
 func (j *job) close(why string) {
 	j.mu.Lock()
+	defer j.mu.Unlock()
 	if j.closed == "" {
 		j.closed = why
+		close(j.ended)
 	}
-	j.mu.Unlock()
+}
+
+// line leads to the wrapper of a job.
+type line struct {
+	order  sync.Mutex // of changes in the job and of their events
+	events chan event
+	over   chan struct{} // closed with the lease
+}
+
+type event struct {
+	api.JobEvent
+	sent chan<- bool
+}
+
+func newLine() *line { return &line{events: make(chan event), over: make(chan struct{})} }
+
+// tell has the wrapper keep what changed in its job. It reports that the event
+// is on its way: from then on the agent may be killed.
+func (j *job) tell(ctx context.Context, e api.JobEvent) bool {
+	if j.line == nil {
+		return true
+	}
+	sent := make(chan bool, 1)
+	select {
+	case j.line.events <- event{e, sent}:
+		return <-sent // the lease answers in any case
+	case <-j.line.over:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// inOrder runs a change of the job's logins together with its event, so that
+// the wrapper hears of two changes in the order they were made.
+func (j *job) inOrder(change func() error) error {
+	if j.line != nil {
+		j.line.order.Lock()
+		defer j.line.order.Unlock()
+	}
+	return change()
 }
 
 func jobsOpen(n int) string {
@@ -144,8 +186,13 @@ func (a *Agent) openJob(req api.JobRequest, parent *job) (*job, *api.JobResponse
 	if miss := j.env.missing(a.core.jobEnvNames(j)); len(miss) > 0 {
 		return nil, &api.JobResponse{Outcome: api.NeedEnv, NeedEnv: miss}
 	}
+	j.line = newLine()
 	if !a.jobs.add(j) {
 		return refuse(&providers.Error{Kind: providers.Denied, Err: errors.New("job " + req.ID + " is already open")})
+	}
+	if why := parent.closedReason(); why != "" { // it ended before it could see this one
+		a.jobs.remove(j)
+		return refuse(&providers.Error{Kind: providers.Denied, Err: errors.New(why)})
 	}
 	l, err := api.Listen(a.o.Paths.JobSocket(req.ID))
 	if err != nil {
@@ -155,7 +202,7 @@ func (a *Agent) openJob(req api.JobRequest, parent *job) (*job, *api.JobResponse
 	ctx, end := context.WithCancel(a.ctx)
 	j.end = end
 	context.AfterFunc(ctx, func() { _ = l.Close() })
-	go a.serve(&peerListener{Listener: l, job: j, log: a.o.Log, refused: func() {}}) // ends with l
+	go a.serve(&peerListener{Listener: l, job: j, patrol: a.patrol, log: a.o.Log, refused: func() {}}) // ends with l
 	a.core.count.jobsOpened.Add(1)
 	return j, a.core.jobResponse(j)
 }
@@ -165,6 +212,7 @@ func (a *Agent) openJob(req api.JobRequest, parent *job) (*job, *api.JobResponse
 func (a *Agent) holdLease(conn net.Conn, j *job, resp *api.JobResponse) {
 	a.jobs.wg.Go(func() { // ends with the connection or the agent
 		defer conn.Close()
+		defer close(j.line.over)
 		gone := make(chan struct{})
 		go func() { // ends with the connection
 			_, _ = io.Copy(io.Discard, conn)
@@ -176,12 +224,19 @@ func (a *Agent) holdLease(conn net.Conn, j *job, resp *api.JobResponse) {
 			case <-gone:
 				a.closeJob(j, "its command ended")
 				return
-			case e := <-j.events:
-				if err = a.write(conn, e); e.Close != "" {
-					a.closeJob(j, e.Close)
-					return
-				}
+			case <-j.ended:
+				a.endLease(conn, j)
+				return
+			case e := <-j.line.events:
+				err = a.write(conn, e.JobEvent)
+				e.sent <- err == nil
 			case <-a.ctx.Done():
+				select {
+				case <-j.ended: // by who also ended the agent: the wrapper must not resume it
+					a.endLease(conn, j)
+					return
+				default:
+				}
 				// The wrapper lives: it starts or dials the next agent and
 				// resumes the job there, so its directory stays.
 				j.end()
@@ -191,6 +246,13 @@ func (a *Agent) holdLease(conn net.Conn, j *job, resp *api.JobResponse) {
 		}
 		a.closeJob(j, "its wrapper does not answer")
 	})
+}
+
+// endLease tells the wrapper why its job is over, and closes it.
+func (a *Agent) endLease(conn net.Conn, j *job) {
+	why := j.closedReason()
+	_ = a.write(conn, api.JobEvent{Close: why})
+	a.closeJob(j, why)
 }
 
 func (a *Agent) write(conn net.Conn, v any) error {
@@ -218,7 +280,6 @@ func (a *Agent) closeJob(j *job, why string) {
 	for _, child := range a.jobs.all() {
 		if child.parent == j {
 			child.close("the job around it ended")
-			child.send(api.JobEvent{Close: "the job around it ended"})
 		}
 	}
 	if err := configdir.Remove(a.o.Paths.JobDir(j.id)); err != nil && !errors.Is(err, os.ErrNotExist) {

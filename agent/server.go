@@ -158,7 +158,7 @@ func (a *Agent) handleGet(w http.ResponseWriter, r *http.Request) {
 	}
 	a.touch()
 	resp := a.core.Get(r.Context(), infoOf(r).job, &req)
-	send(w, http.StatusOK, api.AppendGetResponse(nil, resp))
+	send(w, http.StatusOK, api.EncodeGetResponse(resp))
 }
 
 func (a *Agent) handleStore(w http.ResponseWriter, r *http.Request) {
@@ -302,15 +302,10 @@ func (a *Agent) handleMetrics(w http.ResponseWriter, _ *http.Request) {
 type peerListener struct {
 	net.Listener
 	job       *job
+	patrol    *patrol
 	allowRoot func() bool
 	log       *slog.Logger
 	refused   func()
-}
-
-type peerConn struct {
-	net.Conn
-	job  *job
-	peer api.Peer
 }
 
 // Accept skips refused peers: they see a closed connection and no data.
@@ -330,6 +325,8 @@ func (l *peerListener) Accept() (net.Conn, error) {
 			_ = c.Close()
 			continue
 		}
-		return &peerConn{Conn: c, job: l.job, peer: p}, nil
+		pc := &peerConn{Conn: c, job: l.job, peer: p, patrol: l.patrol}
+		l.patrol.add(pc)
+		return pc, nil
 	}
 }

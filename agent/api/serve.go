@@ -40,9 +40,9 @@ func ParseGetRequest(b []byte, r *GetRequest) error {
 	})
 }
 
-// AppendGetResponse writes r as encoding/json does.
-func AppendGetResponse(b []byte, r *GetResponse) []byte {
-	w := objectWriter{b: make([]byte, 0, 256+len(r.Secret))}
+// EncodeGetResponse writes r as encoding/json does.
+func EncodeGetResponse(r *GetResponse) []byte {
+	w := objectWriter{b: make([]byte, 0, 256+len(r.Secret)+len(r.Message))}
 	w.name("outcome")
 	w.b = AppendJSONString(w.b, r.Outcome)
 	w.text("username", r.Username)
@@ -56,5 +56,5 @@ func AppendGetResponse(b []byte, r *GetResponse) []byte {
 	w.texts("need_env", r.NeedEnv)
 	w.text("behind", r.Behind)
 	w.text("version", r.Version)
-	return append(append(b, w.b...), '}')
+	return append(w.b, '}')
 }

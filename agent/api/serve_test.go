@@ -30,7 +30,7 @@ func TestClientReadsWhatTheServerWrites(t *testing.T) {
 		IssuedAt: 1, ExpiresAt: 2, Wider: true, NeedEnv: []string{"X"}, Behind: "/b", Version: "v",
 	}
 	for _, r := range []GetResponse{want, {Outcome: NotFound}} {
-		text := AppendGetResponse(nil, &r)
+		text := EncodeGetResponse(&r)
 		if std := mustJSON(t, r); string(std) != string(text) {
 			t.Errorf("%s\nencoding/json writes\n%s", text, std)
 		}

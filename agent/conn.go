@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/regmint/regmint/agent/api"
+)
+
+// overdueEvery is how often read deadlines are looked at: how late one may be.
+const overdueEvery = 500 * time.Millisecond
+
+// peerConn is an accepted connection. net/http moves the read deadline several
+// times a request; as real timers those moves cost more than the rest of a warm
+// get, so they are kept here and enforced by a patrol.
+type peerConn struct {
+	net.Conn
+	job    *job
+	peer   api.Peer
+	patrol *patrol
+
+	mu     sync.Mutex
+	due    time.Time // zero: none
+	forced bool      // the connection's own deadline is set
+}
+
+// SetReadDeadline keeps t for the patrol. A time that has passed takes effect
+// at once: net/http ends its own reads that way.
+func (c *peerConn) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !t.IsZero() && !t.After(time.Now()) {
+		c.due, c.forced = time.Time{}, true
+		return c.Conn.SetReadDeadline(t)
+	}
+	c.due = t
+	if c.forced {
+		c.forced = false
+		return c.Conn.SetReadDeadline(time.Time{})
+	}
+	return nil
+}
+
+// SetDeadline implements net.Conn.
+func (c *peerConn) SetDeadline(t time.Time) error {
+	if err := c.SetReadDeadline(t); err != nil {
+		return err
+	}
+	return c.SetWriteDeadline(t)
+}
+
+// Close implements net.Conn.
+func (c *peerConn) Close() error {
+	c.patrol.remove(c)
+	return c.Conn.Close()
+}
+
+// enforce ends reads whose time is over.
+func (c *peerConn) enforce(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.due.IsZero() && now.After(c.due) {
+		c.due, c.forced = time.Time{}, true
+		_ = c.Conn.SetReadDeadline(now)
+	}
+}
+
+// patrol enforces the read deadlines of open connections.
+type patrol struct {
+	mu    sync.Mutex
+	conns map[*peerConn]struct{}
+}
+
+func (p *patrol) add(c *peerConn) {
+	p.mu.Lock()
+	p.conns[c] = struct{}{}
+	p.mu.Unlock()
+}
+
+func (p *patrol) remove(c *peerConn) {
+	p.mu.Lock()
+	delete(p.conns, c)
+	p.mu.Unlock()
+}
+
+// walk ends with ctx.
+func (p *patrol) walk(ctx context.Context) {
+	tick := time.NewTicker(overdueEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			p.mu.Lock()
+			conns := make([]*peerConn, 0, len(p.conns))
+			for c := range p.conns {
+				conns = append(conns, c)
+			}
+			p.mu.Unlock()
+			for _, c := range conns {
+				c.enforce(now)
+			}
+		}
+	}
+}
+
+// lateTimer is a context whose time limit costs a timer only once somebody
+// waits for it: a get answered from memory never does.
+type lateTimer struct {
+	context.Context
+	end time.Time
+
+	mu     sync.Mutex
+	inner  context.Context
+	cancel context.CancelFunc
+}
+
+func withLateTimer(parent context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	l := &lateTimer{Context: parent, end: time.Now().Add(d)}
+	return l, l.stop
+}
+
+func (l *lateTimer) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cancel != nil {
+		l.cancel()
+	}
+}
+
+// Deadline implements context.Context.
+func (l *lateTimer) Deadline() (time.Time, bool) {
+	if end, ok := l.Context.Deadline(); ok && end.Before(l.end) {
+		return end, true
+	}
+	return l.end, true
+}
+
+// Done implements context.Context; the timer starts here.
+func (l *lateTimer) Done() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.inner == nil {
+		l.inner, l.cancel = context.WithDeadline(l.Context, l.end)
+	}
+	return l.inner.Done()
+}
+
+// Err implements context.Context.
+func (l *lateTimer) Err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.inner != nil {
+		return l.inner.Err()
+	}
+	return l.Context.Err()
+}
