@@ -6,6 +6,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,6 +47,12 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Deadline:            time.Now().Add(scriptLimit),
 		Setup:               setupScript,
+		Condition: func(cond string) (bool, error) {
+			if cond == "race" {
+				return raceDetector, nil
+			}
+			return false, fmt.Errorf("there is no condition %q", cond)
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": codeCmd, "registry": registryCmd, "expand": expandCmd, "kill-agent": killAgentCmd,
 			"jq": jsonCmd, "no-secret": noSecretCmd, "mode": modeCmd, "wait-status": waitStatusCmd,
