@@ -77,7 +77,7 @@ func (w *world) close() {
 	if r.code != 0 {
 		w.t.Errorf("the agent could not be stopped: %s", r.out)
 	}
-	if left, _ := filepath.Glob(w.path("r", "j", "*", "job.json")); len(left) > 0 {
+	if left := w.jobsLeft(); len(left) > 0 {
 		w.t.Errorf("job directories are left: %q", left)
 	}
 	if w.t.Failed() {
@@ -88,6 +88,18 @@ func (w *world) close() {
 	if err := os.RemoveAll(w.home); err != nil {
 		w.t.Errorf("%s is left: %v", w.home, err)
 	}
+}
+
+// jobsLeft are the job directories that do not go away; an agent that was told
+// to stop may still be at it.
+func (w *world) jobsLeft() (left []string) {
+	for range 100 {
+		if left, _ = filepath.Glob(w.path("r", "j", "*", "job.json")); len(left) == 0 {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return left
 }
 
 func tail(s string, n int) string {
