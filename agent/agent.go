@@ -64,12 +64,14 @@ type Agent struct {
 // New loads the configuration. Nothing is served yet.
 func New(o Options) (*Agent, error) {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	core, err := NewCore(ctx, o.Core)
+	coreCtx, endCore := context.WithCancel(context.Background())
+	core, err := NewCore(coreCtx, o.Core)
 	if err != nil {
 		cancel(err)
+		endCore()
 		return nil, err
 	}
-	a := &Agent{o: o, core: core, jobs: newLeases(), ctx: ctx, cancel: cancel, handed: make(chan struct{}), patrol: &patrol{conns: map[*peerConn]struct{}{}}}
+	a := &Agent{o: o, core: core, jobs: newLeases(), ctx: ctx, cancel: cancel, endCore: endCore, handed: make(chan struct{}), patrol: &patrol{conns: map[*peerConn]struct{}{}}}
 	a.started = core.now()
 	a.exe, _ = os.Stat(o.Executable)
 	a.server = a.newServer()
