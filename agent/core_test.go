@@ -31,7 +31,8 @@ type testProvider struct {
 	err    error
 	life   time.Duration
 	wider  bool
-	refuse bool // Verify answers 401
+	refuse bool          // Verify answers 401
+	gate   chan struct{} // a mint waits until it is closed; nil = none does
 }
 
 func (p *testProvider) Name() string  { return p.name }
@@ -58,6 +59,13 @@ type testSource struct {
 func (s *testSource) Key(providers.Request) string { return "" }
 
 func (s *testSource) Mint(ctx context.Context, r providers.Request) (providers.Credential, error) {
+	if s.p.gate != nil {
+		select {
+		case <-s.p.gate:
+		case <-ctx.Done():
+			return providers.Credential{}, ctx.Err()
+		}
+	}
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
 	s.p.mints++

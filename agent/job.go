@@ -29,7 +29,8 @@ type job struct {
 	picks   map[providers.Host]string
 	env     callerEnv
 	config  []providers.Account // LayerJobConfig
-	events  chan api.JobEvent
+	line    *line               // to the wrapper; nil without a lease
+	ended   chan struct{}       // closed with the job
 	end     context.CancelFunc
 
 	mu     sync.Mutex
@@ -57,7 +58,7 @@ func (c *Core) newJob(req api.JobRequest, parent *job) (*job, error) {
 		named:   map[providers.Host]bool{},
 		picks:   map[providers.Host]string{},
 		env:     parseEnv(req.Env),
-		events:  make(chan api.JobEvent, 64),
+		ended:   make(chan struct{}),
 		logins:  map[string]jobLogin{},
 		carry:   map[providers.Host]jobLogin{},
 		held:    map[minter.ID]func(){},
@@ -333,12 +334,4 @@ func (j *job) closedReason() string {
 		}
 	}
 	return ""
-}
-
-// send passes an event to the wrapper; a wrapper that does not read loses it.
-func (j *job) send(e api.JobEvent) {
-	select {
-	case j.events <- e:
-	default:
-	}
 }

@@ -92,11 +92,9 @@ func (c *Core) Store(ctx context.Context, j *job, l api.Login) *api.Reply {
 		if why := j.closedReason(); why != "" {
 			return failed(k.Host, &providers.Error{Kind: providers.Denied, Host: k.Host, Err: errors.New(why)})
 		}
-		if err := j.take(l); err != nil {
+		if err := c.storeInside(ctx, j, k, l); err != nil {
 			return failed(k.Host, err)
 		}
-		c.dropJobLogin(j, k)
-		j.send(api.JobEvent{Login: &l})
 		return &api.Reply{Outcome: api.OK, Message: "kept for this job"}
 	}
 	if k.Item != "" {
@@ -109,6 +107,25 @@ func (c *Core) Store(ctx context.Context, j *job, l api.Login) *api.Reply {
 		return r
 	}
 	return c.storeOutside(ctx, s, k, l, secret)
+}
+
+// storeInside keeps a login in the job and with its wrapper, which gives it to
+// the next agent: what is acknowledged outlives this one.
+func (c *Core) storeInside(ctx context.Context, j *job, k providers.Key, l api.Login) error {
+	return j.inOrder(func() error {
+		if err := j.take(l); err != nil {
+			return err
+		}
+		c.dropJobLogin(j, k)
+		if !j.tell(ctx, api.JobEvent{Login: &l}) {
+			return errJobEnds(k.Host)
+		}
+		return nil
+	})
+}
+
+func errJobEnds(h providers.Host) error {
+	return &providers.Error{Kind: providers.Unavailable, Host: h, Err: errors.New("the job is ending")}
 }
 
 // storeOutside makes or changes a saved login, or refuses what would be
@@ -251,9 +268,18 @@ func (c *Core) Erase(ctx context.Context, j *job, l api.Login) *api.Reply {
 		return failed(k.Host, &providers.Error{Kind: providers.Misconfigured, Err: err})
 	}
 	if j != nil {
-		if j.drop(k) {
+		err := j.inOrder(func() error {
+			if !j.drop(k) {
+				return nil
+			}
 			c.dropJobLogin(j, k)
-			j.send(api.JobEvent{Erase: l.ServerURL})
+			if !j.tell(ctx, api.JobEvent{Erase: l.ServerURL}) {
+				return errJobEnds(k.Host)
+			}
+			return nil
+		})
+		if err != nil {
+			return failed(k.Host, err)
 		}
 		return &api.Reply{Outcome: api.OK}
 	}

@@ -120,13 +120,20 @@ type wrapped struct {
 	req   api.JobRequest
 }
 
-func (s *served) open(socket string, req api.JobRequest) *wrapped {
+// create makes the directory of a job and locks it.
+func (s *served) create() *configdir.Job {
 	s.t.Helper()
 	dir, err := configdir.CreateNew(s.paths.JobsDir())
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { _ = dir.Close() })
+	return dir
+}
+
+func (s *served) open(socket string, req api.JobRequest) *wrapped {
+	s.t.Helper()
+	dir := s.create()
 	req.ID, req.Kind = dir.ID, "run"
 	w := &wrapped{dir: dir, req: req}
 	s.resume(w, socket)
