@@ -61,6 +61,10 @@ func (a *app) sayUninstalled(r configdir.UninstallReport) {
 	keys := map[string][]string{}
 	var order []string
 	for _, c := range r.Restored {
+		if len(c.Key) == 0 && c.After == nil {
+			a.say("%s: removed", c.File)
+			continue
+		}
 		if keys[c.File] == nil {
 			order = append(order, c.File)
 		}
@@ -70,6 +74,10 @@ func (a *app) sayUninstalled(r configdir.UninstallReport) {
 		a.say("%s: put back %s", file, summary(keys[file]))
 	}
 	for _, c := range r.Left {
+		if len(c.Key) == 0 {
+			a.say("%s was changed by somebody else since; it was left alone", c.File)
+			continue
+		}
 		a.say("%s: %s was changed by somebody else since; it was left alone", c.File, strings.Join(c.Key, "."))
 	}
 	for _, n := range r.Notes {
