@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/regmint/regmint/test/fakeregistry"
 )
 
 // ways are how a client comes to ask regmint.
@@ -186,5 +188,39 @@ func (w *world) noSecretOnDisk(t *testing.T, r *registry) {
 	})
 	if err != nil || files == 0 {
 		t.Errorf("%d files of HOME were read: %v", files, err)
+	}
+}
+
+// TestALoginThatWouldNotBeUsedSaysSo: against an account of the configuration
+// docker, crane and oras fail; podman and its kin show why, then keep the login
+// in a file of their own.
+func TestALoginThatWouldNotBeUsedSaysSo(t *testing.T) {
+	w := newWorld(t)
+	r := startMintedToken(t)
+	r.server.AddUser(fakeregistry.User{Name: "ann", Password: "correct-horse"})
+	w.configure(r.account)
+	w.dockerEngine()
+	must(t, w, cmd("regmint", "install", "--containers"))
+	for _, c := range clients {
+		if c.name == "buildx" || c.name == "helm" {
+			continue // docker's, and a file of its own
+		}
+		t.Run(c.name, func(t *testing.T) {
+			c.ready(t, w)
+			res := w.run(c.login(r.host, "ann", false).in("correct-horse\n"))
+			if !strings.Contains(res.out, "account bot") {
+				t.Errorf("the account is not named:\n%s", res.out)
+			}
+			kin := c.name == "skopeo" || c.name == "podman" || c.name == "buildah"
+			if (res.code == 0) != kin {
+				t.Errorf("exit %d\n%s", res.code, res.out)
+			}
+			if got := do(t, w, c.push(w, r.host+"/e2e/base:1")); got.code != 0 {
+				t.Errorf("exit %d\n%s", got.code, got.out)
+			}
+			if who := r.server.Stats().Who("e2e/base", "push"); !slices.Equal(who, []string{r.user}) {
+				t.Errorf("pushed by %q, want %s", who, r.user)
+			}
+		})
 	}
 }
