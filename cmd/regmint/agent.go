@@ -148,6 +148,13 @@ func newAgentRestartCmd(a *app) *cobra.Command {
 }
 
 func (a *app) agentRestart(ctx context.Context, force bool) error {
+	f, err := a.files()
+	if err != nil {
+		return err
+	}
+	if _, err := a.loader(f)(true); err != nil { // the new agent would not start: leave the old one alone
+		return err
+	}
 	c, err := a.connectMain(ctx, false)
 	switch {
 	case errors.Is(err, api.ErrNoAgent):

@@ -54,7 +54,10 @@ func (a *app) connectUser(ctx context.Context, start bool) (*api.Client, error) 
 		return nil, misconfigured(err)
 	}
 	if start && mode == "off" {
-		return nil, agentError(fmt.Errorf("%w: REGMINT_AGENT=off", api.ErrNoAgent))
+		return nil, &exitStatus{
+			code: exitAgent, err: fmt.Errorf("%w: REGMINT_AGENT=off", api.ErrNoAgent),
+			hint: "this needs an agent: set REGMINT_AGENT=auto",
+		}
 	}
 	c, err := api.Connect(ctx, api.ConnectOptions{Paths: paths, Regmint: exe, NoStart: !start})
 	if err != nil {

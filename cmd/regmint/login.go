@@ -43,11 +43,7 @@ gets one in turn.`,
 			return passwordFlag(c, cobra.MaximumNArgs(1)(c, args))
 		},
 		RunE: command(func(ctx context.Context, args []string) error {
-			host := ""
-			if len(args) == 1 {
-				host = args[0]
-			}
-			return a.login(ctx, o, host)
+			return a.login(ctx, o, args)
 		}),
 	}
 	c.SetFlagErrorFunc(passwordFlag)
@@ -57,6 +53,7 @@ gets one in turn.`,
 	f.StringVar(&o.as, "as", "", "name of the account, where you have several at one host")
 	f.BoolVar(&o.noVerify, "no-verify", false, "save without asking the registry")
 	f.BoolVar(&noBrowser, "no-browser", false, "never open a browser")
+	_ = f.MarkHidden("no-browser") // no product of today opens one
 	f.BoolVar(&o.wire, "wire", false, "make docker ask regmint for this host, without a question")
 	f.BoolVar(&o.noWire, "no-wire", false, "leave docker's configuration alone")
 	f.StringVar(&o.provider, "provider", "", "product of the registry, where its name does not tell: see regmint providers")
@@ -75,8 +72,8 @@ func passwordFlag(c *cobra.Command, err error) error {
 		"every process can read a command line: use --password-stdin")
 }
 
-// login is the whole command.
-func (a *app) login(ctx context.Context, o loginOptions, name string) error {
+// login is the whole command; hosts is one at most.
+func (a *app) login(ctx context.Context, o loginOptions, hosts []string) error {
 	if o.wire && o.noWire {
 		return usage("", "--wire and --no-wire exclude each other")
 	}
@@ -90,19 +87,22 @@ func (a *app) login(ctx context.Context, o loginOptions, name string) error {
 		return err
 	}
 	r := &loginRun{a: a, o: o, local: l}
-	if name != "" {
-		host, err := loginHost(name)
-		if err != nil {
-			return err
-		}
-		return r.host(ctx, host)
+	if len(hosts) == 0 {
+		return r.everything(ctx)
 	}
-	return r.everything(ctx)
+	host, err := loginHost(hosts[0])
+	if err != nil {
+		return err
+	}
+	return r.host(ctx, host)
 }
 
 // loginHost reads HOST as docker login does; a repository is refused, since a
 // login is for all of a host.
 func loginHost(s string) (providers.Host, error) {
+	if s == "" { // an unset variable must not send a secret to Docker Hub
+		return providers.Host{}, usage("say which registry", "the registry's name is empty")
+	}
 	k, err := providers.ParseKey(s)
 	if err != nil {
 		return providers.Host{}, err

@@ -119,7 +119,11 @@ func (a *app) agentStates(ctx context.Context) map[string]string {
 	out := map[string]string{}
 	for _, acc := range st.Accounts {
 		if acc.State == string(providers.LoginRequired) {
-			out[acc.Name], _ = splitHint(strings.TrimSpace(acc.Message))
+			why, _ := splitHint(strings.TrimSpace(acc.Message))
+			for _, h := range acc.Hosts {
+				why = strings.TrimPrefix(why, h+": ")
+			}
+			out[acc.Name] = why
 		}
 	}
 	return out

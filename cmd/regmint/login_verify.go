@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/regmint/regmint/agent/config"
@@ -25,6 +26,7 @@ type trial struct {
 	secret  providers.Secret
 	keyring config.Keyring // answers the account's other references; nil: none
 	asking  bool           // a person is there and stdin is free for answers
+	config  string         // the person's configuration file
 
 	source providers.Source
 	cred   providers.Credential
@@ -51,7 +53,7 @@ func (a *app) provider(name string) providers.Provider {
 
 // trial tries secret as the login of acc.
 func (l *local) trial(a *app, host providers.Host, acc providers.Account, secret providers.Secret) *trial {
-	t := &trial{a: a, cfg: l.cfg, host: host, account: acc, secret: secret}
+	t := &trial{a: a, cfg: l.cfg, host: host, account: acc, secret: secret, config: l.files.config.User}
 	var ok bool
 	if t.ref, ok = loginRef(acc); !ok { // a new one
 		t.ref = providers.SecretRef{Scheme: "keyring", Value: "login"}
@@ -176,12 +178,28 @@ func (t *trial) refused(err error) error {
 	case providers.Denied:
 		hint = "nothing was saved"
 	case providers.Unavailable:
-		hint = "nothing was saved; --no-verify saves without asking the registry"
+		if hint = t.wayHint(err); hint == "" {
+			hint = "nothing was saved; --no-verify saves without asking the registry"
+		}
 		if errors.Is(err, context.DeadlineExceeded) {
 			text = fmt.Sprintf("%s: no answer within %s", t.host, span(verifyLimit))
 		}
 	}
 	return &exitStatus{code: code, err: errors.New(text), hint: hint}
+}
+
+// wayHint is what to set where the way to the registry is wrong: a login that
+// is saved all the same would not get there either.
+func (t *trial) wayHint(err error) string {
+	e, ok := errors.AsType[*providers.Error](err)
+	if !ok || !strings.HasPrefix(e.Hint, "set ") {
+		return ""
+	}
+	where := t.account.Source
+	if t.account.Layer != providers.LayerConfigured {
+		where = "an account for " + t.host.String() + " in " + t.config
+	}
+	return "nothing was saved; " + e.Hint + " in " + where + ", then log in again"
 }
 
 // until says how long the login is good for.

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -35,10 +36,15 @@ for this host, 7 denied, 130 interrupted.`,
 		if c.Name() == "completion" {
 			c.Short, c.Long = "print the completion script of a shell", ""
 		}
+		if c.Name() == "help" {
+			c.Short = "help about any command"
+		}
 		if c.HasSubCommands() {
 			group(c)
 		}
 	}
+	group(root)
+	hintArgs(root)
 	a.markStart(root)
 	return root
 }
@@ -46,7 +52,7 @@ for this host, 7 denied, 130 interrupted.`,
 // group makes a command that only holds others show its help, and refuse what
 // is none of them.
 func group(c *cobra.Command) {
-	c.Args = cobra.ArbitraryArgs
+	c.Args, c.SuggestionsMinimumDistance = cobra.ArbitraryArgs, 2
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return c.Help()
@@ -56,6 +62,25 @@ func group(c *cobra.Command) {
 			hint = "did you mean: " + c.CommandPath() + " " + strings.Join(s, ", ")
 		}
 		return usage(hint, "there is no command %q", c.CommandPath()+" "+args[0])
+	}
+}
+
+// hintArgs shows how a command is called where its arguments or flags are
+// wrong.
+func hintArgs(c *cobra.Command) {
+	see := func(c *cobra.Command, err error) error {
+		if _, said := errors.AsType[*exitStatus](err); err == nil || said {
+			return err
+		}
+		return usage("usage: "+c.UseLine(), "%w", err)
+	}
+	flagError, args := c.FlagErrorFunc(), c.Args
+	for _, sub := range c.Commands() {
+		hintArgs(sub) // before the parent: a flag error is passed on to it
+	}
+	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return see(c, flagError(c, err)) })
+	if args != nil {
+		c.Args = func(c *cobra.Command, list []string) error { return see(c, args(c, list)) }
 	}
 }
 

@@ -21,20 +21,18 @@ const (
 
 // runOptions are the flags of run.
 type runOptions struct {
-	targets   []string
-	only      bool
-	accounts  []string
-	config    string
-	static    bool
-	dir       string
-	portable  bool
-	mirrors   []string
-	caFile    string
-	cleanEnv  bool
-	quiet     bool
-	command   []string
-	fromEnv   bool // config comes from REGMINT_CONFIG
-	nestedJob bool
+	targets  []string
+	only     bool
+	accounts []string
+	config   string
+	static   bool
+	dir      string
+	portable bool
+	mirrors  []string
+	caFile   string
+	cleanEnv bool
+	quiet    bool
+	command  []string
 }
 
 func newRunCmd(a *app) *cobra.Command {

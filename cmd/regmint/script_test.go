@@ -5,8 +5,8 @@
 package main
 
 import (
+	"bytes"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -47,12 +47,6 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Deadline:            time.Now().Add(scriptLimit),
 		Setup:               setupScript,
-		Condition: func(cond string) (bool, error) {
-			if cond == "race" {
-				return raceDetector, nil
-			}
-			return false, fmt.Errorf("there is no condition %q", cond)
-		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": codeCmd, "registry": registryCmd, "expand": expandCmd, "kill-agent": killAgentCmd,
 			"jq": jsonCmd, "no-secret": noSecretCmd, "mode": modeCmd, "wait-status": waitStatusCmd,
@@ -72,7 +66,7 @@ func setupScript(e *testscript.Env) error {
 	for k, v := range map[string]string{
 		"HOME": home, "REGMINT_RUNTIME_DIR": run, "REGMINT_STATE_DIR": filepath.Join(e.WorkDir, "state"),
 		"XDG_CONFIG_HOME": filepath.Join(home, ".config"), "XDG_RUNTIME_DIR": "", "DOCKER_CONFIG": filepath.Join(home, ".docker"),
-		"TERM": "dumb",
+		"TERM": "dumb", "GORACE": "atexit_sleep_ms=10", // else every process ends a second late
 	} {
 		e.Setenv(k, v)
 	}
@@ -90,9 +84,13 @@ func setupScript(e *testscript.Env) error {
 	}
 	e.Values[registriesKey{}] = map[string]*fakeregistry.Server{}
 	vars := append([]string{}, e.Vars...)
+	log := filepath.Join(e.WorkDir, "state", "agent.log")
 	e.Defer(func() {
 		stopScriptAgent(vars)
 		_ = os.RemoveAll(run)
+		if text, err := os.ReadFile(log); err == nil && bytes.Contains(text, []byte("DATA RACE")) {
+			e.T().Fatal(string(text))
+		}
 	})
 	return nil
 }
