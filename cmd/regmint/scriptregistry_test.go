@@ -18,6 +18,7 @@ type registriesKey struct{}
 // registryCmd: registry NAME starts one whose address is $NAME.
 //
 //	-token           Bearer tokens instead of Basic
+//	-tls             https, with a certificate nobody trusts
 //	-realm NAME      its token server goes by this name
 //	-user NAME:PASS  a login
 //	-client ID:SECRET  a client of its /issue, which mints passwords of an hour
@@ -37,6 +38,10 @@ func registryCmd(ts *testscript.TestScript, _ bool, args []string) {
 		rest = rest[1:]
 		if flag == "-token" {
 			o.Mode = fakeregistry.Token
+			continue
+		}
+		if flag == "-tls" {
+			o.TLS = true
 			continue
 		}
 		if len(rest) == 0 {

@@ -71,10 +71,6 @@ func (a *app) sayUninstalled(r configdir.UninstallReport) {
 		keys[c.File] = append(keys[c.File], strings.Join(c.Key, "."))
 	}
 	for _, file := range order {
-		if !slices.ContainsFunc(keys[file], func(k string) bool { return k != "" }) {
-			a.say("%s: removed", file)
-			continue
-		}
 		a.say("%s: put back %s", file, summary(keys[file]))
 	}
 	for _, c := range r.Left {
