@@ -52,7 +52,7 @@ type Core struct {
 	mu       sync.Mutex
 	sources  map[sourceKey]*source
 	handed   map[handedKey]time.Time // digests of secrets handed out, for 24 h
-	failures map[providers.Host]failure
+	failures map[failKey]failure
 	asked    map[providers.Host]time.Time // hosts asked for under wildcards
 	erased   map[providers.Host]time.Time
 	reloadMu sync.Mutex
@@ -84,7 +84,7 @@ func NewCore(ctx context.Context, o CoreOptions) (*Core, error) {
 		ctx:      ctx,
 		sources:  map[sourceKey]*source{},
 		handed:   map[handedKey]time.Time{},
-		failures: map[providers.Host]failure{},
+		failures: map[failKey]failure{},
 		asked:    map[providers.Host]time.Time{},
 		erased:   map[providers.Host]time.Time{},
 	}

@@ -4,6 +4,7 @@ package agent
 
 import (
 	"errors"
+	"math"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -15,7 +16,15 @@ import (
 // maxLine is the length of a message a client shows (DESIGN rule 1).
 const maxLine = 160
 
-// failure is an error of a host, remembered for list and status.
+// failKey is whose failure is remembered: accounts of one host do not answer
+// for each other, nor jobs for their user.
+type failKey struct {
+	host    providers.Host
+	account string // its id
+}
+
+// failure is an error of a host; an account's are remembered for list and
+// status.
 type failure struct {
 	host providers.Host
 	err  error
@@ -33,9 +42,6 @@ func (c *Core) fail(s *snapshot, q asked, soft bool, err error) *api.GetResponse
 	if providers.KindOf(err) == providers.NoAccount {
 		return &api.GetResponse{Outcome: api.NotFound, Message: message(q.host, err)}
 	}
-	c.mu.Lock()
-	c.failures[q.host] = f
-	c.mu.Unlock()
 	r := f.response()
 	if soft || q.account.OnFailure == providers.OnFailureAnonymous ||
 		(q.account.OnFailure == "" && s.cfg.Policy.OnFailure == providers.OnFailureAnonymous) {
@@ -46,11 +52,21 @@ func (c *Core) fail(s *snapshot, q asked, soft bool, err error) *api.GetResponse
 	return r
 }
 
-func (c *Core) succeeded(h providers.Host) {
-	c.mu.Lock()
-	if _, ok := c.failures[h]; ok {
-		delete(c.failures, h)
+// noteFailure remembers what keeps an account from answering. What only this one
+// request was refused for says nothing about the next: a native token, or more
+// than its target or its job may have.
+func (c *Core) noteFailure(q asked, id string, native bool, err error) {
+	if native || providers.KindOf(err) == providers.Denied && len(q.grants) > 0 {
+		return
 	}
+	c.mu.Lock()
+	c.failures[failKey{q.host, id}] = failure{host: q.host, err: err, at: c.now()}
+	c.mu.Unlock()
+}
+
+func (c *Core) succeeded(h providers.Host, id string) {
+	c.mu.Lock()
+	delete(c.failures, failKey{h, id})
 	c.mu.Unlock()
 }
 
@@ -112,28 +128,10 @@ func cut(s string, n int) string {
 	return string(r[:n-1]) + "…"
 }
 
-// oneLine shows control characters instead of sending them to a terminal.
+// oneLine shows control characters instead of sending them to a terminal; line
+// ends become blanks.
 func oneLine(s string) string {
-	if !strings.ContainsFunc(s, isControl) {
-		return s
-	}
-	var b strings.Builder
-	for _, r := range s {
-		switch {
-		case r == '\n' || r == '\t':
-			b.WriteByte(' ')
-		case isControl(r):
-			const hex = "0123456789abcdef"
-			b.WriteString(`\x`)
-			b.WriteByte(hex[(r>>4)&15])
-			b.WriteByte(hex[r&15])
-		default:
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
+	return api.CleanLine(lineEnds.Replace(s), math.MaxInt)
 }
 
-func isControl(r rune) bool {
-	return r < 0x20 || (r >= 0x7f && r <= 0x9f) || r == 0x2028 || r == 0x2029 || (r >= 0x202a && r <= 0x202e) || (r >= 0x2066 && r <= 0x2069)
-}
+var lineEnds = strings.NewReplacer("\r\n", " ", "\n", " ", "\t", " ")

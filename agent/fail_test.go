@@ -11,6 +11,56 @@ import (
 	"github.com/regmint/regmint/providers"
 )
 
+// What one job or one account is refused says nothing about the others: classic
+// docker build and gitlab-runner take their logins from list.
+func TestARefusalHidesNobodyElsesLogin(t *testing.T) {
+	bot := account("bot", "reg.example")
+	bot.Password = providers.SecretRef{Scheme: "env", Value: "BOT"}
+	main := account("main", "reg.example")
+	main.Default = true
+	r := newRig(t, main, bot)
+	listed := func(why string) {
+		t.Helper()
+		if _, ok := r.List(nil).Entries["reg.example"]; !ok {
+			t.Errorf("list lost the host after %s", why)
+		}
+	}
+	j := r.job(api.JobRequest{Targets: []string{"reg.example/team/app=pull"}}, nil)
+	r.want(j, "reg.example/team/app=delete", api.Failed, "may not do")
+	listed("a job asked for too much")
+	r.want(nil, "reg.example", api.OK, "main-1")
+	if resp := r.ask(nil, api.GetRequest{Key: "reg.example", Account: "nobody"}); resp.Outcome != api.Failed {
+		t.Fatalf("%+v", resp)
+	}
+	listed("a name that no account has")
+	if resp := r.ask(nil, api.GetRequest{Key: "reg.example", Native: true}); resp.Outcome != api.Failed {
+		t.Fatalf("%+v", resp)
+	}
+	listed("a native token that there is not")
+	if resp := r.ask(nil, api.GetRequest{Key: "reg.example", Account: "bot", Env: []string{"BOT"}}); resp.Outcome != api.Failed {
+		t.Fatalf("%+v", resp)
+	}
+	listed("another account failed")
+	for _, a := range r.Status(nil).Accounts {
+		if failed := a.Message != ""; failed != (a.Name == "bot") {
+			t.Errorf("%s: state %s, message %q", a.Name, a.State, a.Message)
+		}
+	}
+}
+
+func TestLoginsOfHostsThatReadAlikeAreKeptApart(t *testing.T) {
+	hosts := []string{"reg:5", "reg-5", "Taken.example"}
+	r := newRig(t, account("taken.example", "other.example"))
+	for _, h := range hosts {
+		if reply := r.Store(t.Context(), nil, api.Login{ServerURL: h, Username: "ann", Secret: "pw-" + h}); reply.Outcome != api.OK {
+			t.Fatalf("%s: %+v", h, reply)
+		}
+	}
+	for _, h := range hosts {
+		r.want(nil, h, api.OK, "pw-"+h)
+	}
+}
+
 func TestAFailureWithoutAHintOfItsOwnStillSaysWhatToDo(t *testing.T) {
 	for kind, want := range map[providers.Kind]string{
 		providers.Unavailable:   "reg.example: connection refused; try again, or see: regmint status reg.example",

@@ -60,9 +60,12 @@ func (c *Core) get(ctx context.Context, j *job, req *api.GetRequest) (*api.GetRe
 	}
 	cred, src, err := c.credential(ctx, s, j, q, names, env, req)
 	if err != nil {
+		c.noteFailure(q, accountID(q.account, j), req.Native, err)
 		return c.fail(s, q, req.Soft, err), q
 	}
-	c.succeeded(q.host)
+	if !req.Native {
+		c.succeeded(q.host, accountID(q.account, j))
+	}
 	c.handOut(q, j, cred)
 	if cred.ExpiresAt.IsZero() {
 		c.verifyLater(src, q, cred)

@@ -35,7 +35,7 @@ func (c *Core) List(j *job) *api.ListResponse {
 				continue
 			}
 		}
-		if c.failing(h) || (a.Password.Scheme == "keyring" && lockedStore(s)) {
+		if c.failing(h, accountID(a, j)) || (a.Password.Scheme == "keyring" && lockedStore(s)) {
 			continue
 		}
 		out.Entries[h.DockerKey()] = c.username(a, h, j)
@@ -104,10 +104,10 @@ func (c *Core) remember(q asked) {
 	c.mu.Unlock()
 }
 
-func (c *Core) failing(h providers.Host) bool {
+func (c *Core) failing(h providers.Host, account string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, ok := c.failures[h]
+	_, ok := c.failures[failKey{h, account}]
 	return ok
 }
 

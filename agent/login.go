@@ -7,6 +7,8 @@ import (
 	"errors"
 	"hash/maphash"
 	"maps"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -172,12 +174,26 @@ func AccountName(h providers.Host) string {
 	return s[:min(len(s), 120)]
 }
 
+// NewAccountName is the name for a new saved account of h: that of its host,
+// with a number where another host's account has it (reg:5 and reg-5 read
+// alike).
+func NewAccountName(h providers.Host, accounts []providers.Account) string {
+	base := AccountName(h)
+	name := base
+	for n := 2; slices.ContainsFunc(accounts, func(a providers.Account) bool {
+		return strings.EqualFold(a.Name, name) && (a.Layer != providers.LayerSaved || hostOf(a) != h)
+	}); n++ {
+		name = base + "-" + strconv.Itoa(n)
+	}
+	return name
+}
+
 // SavedLogin is a login to keep.
 type SavedLogin struct {
 	Host     providers.Host
 	Username string
 	Secret   providers.Secret
-	Name     string // account name, "" = AccountName(Host)
+	Name     string // account name, "" = NewAccountName
 	// Account, when set, is the template: CA, realm hosts, plain http.
 	Account providers.Account
 }
@@ -196,7 +212,7 @@ func (c *Core) SaveLogin(ctx context.Context, l SavedLogin) (note string, err er
 	}
 	a := l.Account
 	if a.Name = l.Name; a.Name == "" {
-		a.Name = AccountName(l.Host)
+		a.Name = NewAccountName(l.Host, s.cfg.Accounts)
 	}
 	if a.Provider == "" {
 		a.Provider = "generic"
@@ -236,7 +252,7 @@ func (c *Core) setSecret(ctx context.Context, s *snapshot, name string, secret p
 // changed drops all that was cached or remembered for a host.
 func (c *Core) changed(h providers.Host) int {
 	c.mu.Lock()
-	delete(c.failures, h)
+	maps.DeleteFunc(c.failures, func(k failKey, _ failure) bool { return k.host == h })
 	for k, src := range c.sources {
 		for _, p := range src.account.Hosts {
 			if p.MatchHost(h) {

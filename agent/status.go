@@ -83,7 +83,7 @@ func (c *Core) accountStatus(a providers.Account, j *job, views []minter.View) a
 	c.mu.Lock()
 	for _, p := range a.Hosts {
 		h, ok := p.Exact()
-		if f, failed := c.failures[h]; ok && failed && out.State != "ok" {
+		if f, failed := c.failures[failKey{h, id}]; ok && failed && out.State != "ok" {
 			out.State, out.Message = string(providers.KindOf(f.err)), message(h, f.err)
 		}
 	}

@@ -77,7 +77,7 @@ func (c *Core) reject(src *source, q asked) {
 		return true
 	})
 	c.mu.Lock()
-	c.failures[q.host] = failure{host: q.host, err: rejectedError(q.host, at), at: at}
+	c.failures[failKey{q.host, key.account}] = failure{host: q.host, err: rejectedError(q.host, at), at: at}
 	c.mu.Unlock()
 }
 

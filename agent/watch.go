@@ -104,10 +104,10 @@ func (c *Core) watchLoop(ctx context.Context) {
 			if !ok {
 				return
 			}
-			if e.Has(fsnotify.Chmod) && !e.Has(fsnotify.Write) {
-				continue
-			}
 			cfg, in := w.concerns(e.Name)
+			if e.Op == fsnotify.Chmod {
+				in = false // a file refused for its mode is read again; a secret that was read stays as it is
+			}
 			reload, inputs = reload || cfg, inputs || in
 			if cfg || in {
 				timer.Reset(settle)

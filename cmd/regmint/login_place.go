@@ -109,7 +109,7 @@ func (r *loginRun) newAccount(host providers.Host) (providers.Account, error) {
 		PlainHTTP: host.IsLoopback(), RealmHosts: r.local.cfg.Realms[host.String()], Layer: providers.LayerSaved,
 	}
 	if acc.Name == "" {
-		acc.Name = agent.AccountName(host)
+		acc.Name = agent.NewAccountName(host, r.local.cfg.Accounts)
 	}
 	if acc.Provider == "" {
 		acc.Provider = "generic"
