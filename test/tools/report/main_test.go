@@ -107,6 +107,18 @@ func TestSkippedTestsRunAgainOnceTheToolIsThere(t *testing.T) {
 	}
 }
 
+func TestASkippedTestOfAnotherModuleIsNotForgotten(t *testing.T) {
+	a := module(t, "func TestA(t *testing.T) { t.Skip(\"no tool\") }\n")
+	b := module(t, "func TestB(t *testing.T) { t.Skip(\"no tool\") }\n")
+	skips := filepath.Join(t.TempDir(), "skips")
+	if code, out := report(t, "-skips", skips, "--", a, "./...", "--", b, "./..."); code != 0 {
+		t.Fatalf("first run: exit %d\n%s", code, out)
+	}
+	if code, out := report(t, "-again", skips, "--", a, "./..."); code != 2 || !strings.Contains(out, b) {
+		t.Errorf("exit %d, want 2 and the module that is missing:\n%s", code, out)
+	}
+}
+
 func TestReportRefusesACommandLineWithoutAGroup(t *testing.T) {
 	for _, argv := range [][]string{nil, {"--"}, {"--", "."}, {"-nosuch", "--", ".", "./..."}} {
 		if code, _ := report(t, argv...); code != 2 {
