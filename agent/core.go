@@ -10,6 +10,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,6 +53,7 @@ type Core struct {
 
 	mu       sync.Mutex
 	sources  map[sourceKey]*source
+	opened   uint64                  // counts sources
 	handed   map[handedKey]time.Time // digests of secrets handed out, for 24 h
 	failures map[failKey]failure
 	asked    map[providers.Host]time.Time // hosts asked for under wildcards
@@ -103,6 +106,10 @@ func (c *Core) load(lenient bool) (*snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg.Accounts = slices.Clone(cfg.Accounts)
+	for i, a := range cfg.Accounts {
+		cfg.Accounts[i] = withRealms(cfg, a)
+	}
 	sel, err := providers.NewSelector(cfg.Accounts)
 	if err != nil {
 		return nil, err
@@ -114,6 +121,23 @@ func (c *Core) load(lenient bool) (*snapshot, error) {
 	}
 	s.store, s.storeErr = c.o.Store(cfg)
 	return s, nil
+}
+
+// withRealms adds what was accepted at a login: a realm accepted for a host
+// counts for every account that answers there.
+func withRealms(cfg *config.Config, a providers.Account) providers.Account {
+	for _, name := range slices.Sorted(maps.Keys(cfg.Realms)) {
+		h, err := providers.ParseHost(name)
+		if err != nil || !slices.ContainsFunc(a.Hosts, func(p providers.Pattern) bool { return p.MatchHost(h) }) {
+			continue
+		}
+		for _, realm := range cfg.Realms[name] {
+			if !slices.Contains(a.RealmHosts, realm) {
+				a.RealmHosts = append(slices.Clip(a.RealmHosts), realm)
+			}
+		}
+	}
+	return a
 }
 
 func sameStore(a, b *config.Config) bool {

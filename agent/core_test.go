@@ -33,6 +33,7 @@ type testProvider struct {
 	wider  bool
 	refuse bool          // Verify answers 401
 	gate   chan struct{} // a mint waits until it is closed; nil = none does
+	onOpen func(a providers.Account)
 }
 
 func (p *testProvider) Name() string  { return p.name }
@@ -47,6 +48,9 @@ func (p *testProvider) Match(h providers.Host) bool {
 }
 
 func (p *testProvider) Open(a providers.Account, d providers.Deps) (providers.Source, error) {
+	if p.onOpen != nil {
+		p.onOpen(a)
+	}
 	return &testSource{p: p, a: a, d: d}, nil
 }
 

@@ -5,7 +5,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"time"
 
@@ -38,11 +37,25 @@ func (c *Core) Get(ctx context.Context, j *job, req *api.GetRequest) *api.GetRes
 	return resp
 }
 
-func (c *Core) get(ctx context.Context, j *job, req *api.GetRequest) (*api.GetResponse, asked) {
-	s := c.state.Load()
+// errStale: an account changed between the choice of it and its answer.
+var errStale = errors.New("the configuration changes too often; try again")
+
+// get asks anew where the account changed meanwhile: nobody gets a new
+// password with an old user name.
+func (c *Core) get(ctx context.Context, j *job, req *api.GetRequest) (resp *api.GetResponse, q asked) {
+	for range 100 {
+		var err error
+		if resp, q, err = c.getOnce(ctx, c.state.Load(), j, req); !errors.Is(err, errStale) || ctx.Err() != nil {
+			break
+		}
+	}
+	return resp, q
+}
+
+func (c *Core) getOnce(ctx context.Context, s *snapshot, j *job, req *api.GetRequest) (*api.GetResponse, asked, error) {
 	q, resp := c.ask(s, j, req)
 	if resp != nil {
-		return resp, q
+		return resp, q, nil
 	}
 	env := parseEnv(req.Env)
 	if j != nil {
@@ -55,13 +68,16 @@ func (c *Core) get(ctx context.Context, j *job, req *api.GetRequest) (*api.GetRe
 				env[n] = nil
 			}
 		} else {
-			return &api.GetResponse{Outcome: api.NeedEnv, NeedEnv: miss}, q
+			return &api.GetResponse{Outcome: api.NeedEnv, NeedEnv: miss}, q, nil
 		}
 	}
 	cred, src, err := c.credential(ctx, s, j, q, names, env, req)
+	if errors.Is(err, errStale) {
+		return failure{host: q.host, err: err}.response(), q, err
+	}
 	if err != nil {
 		c.noteFailure(q, accountID(q.account, j), req.Native, err)
-		return c.fail(s, q, req.Soft, err), q
+		return c.fail(s, q, req.Soft, err), q, nil
 	}
 	if !req.Native {
 		c.succeeded(q.host, accountID(q.account, j))
@@ -77,7 +93,7 @@ func (c *Core) get(ctx context.Context, j *job, req *api.GetRequest) (*api.GetRe
 	if !cred.ExpiresAt.IsZero() {
 		r.ExpiresAt = cred.ExpiresAt.Unix()
 	}
-	return r, q
+	return r, q, nil
 }
 
 // ask finds the account; a response means the answer is already known.
@@ -129,15 +145,14 @@ func (c *Core) ask(s *snapshot, j *job, req *api.GetRequest) (asked, *api.GetRes
 // told "Login Succeeded" for what is not used. "" for neither.
 func (c *Core) choice(j *job, h providers.Host, pick string) string {
 	if pick == "" && j != nil && !j.loggedIn(h) {
-		return j.picks[h]
+		return j.picked(h)
 	}
 	return pick
 }
 
 // account is who answers for a key: an account, else an identity recognised by
 // the host's name, else a login that the job's caller had. Accounts that no
-// file holds get the policy here; a realm accepted for a host counts for every
-// account that answers there.
+// file holds get the policy and accepted realms here.
 func (c *Core) account(s *snapshot, j *job, k providers.Key, pick string) (providers.Account, error) {
 	sel, err := c.selector(s, j)
 	if err != nil {
@@ -155,14 +170,11 @@ func (c *Core) account(s *snapshot, j *job, k providers.Key, pick string) (provi
 			}
 		}
 	}
-	for _, realm := range s.cfg.Realms[k.Host.String()] {
-		if !slices.Contains(a.RealmHosts, realm) {
-			a.RealmHosts = append(slices.Clip(a.RealmHosts), realm)
-		}
-	}
 	switch a.Layer {
 	case providers.LayerJobLogin, providers.LayerAmbient, providers.LayerCarried:
-		return s.cfg.Policy.Apply(a)
+		return s.cfg.Policy.Apply(withRealms(s.cfg, a))
+	case providers.LayerJobConfig:
+		return withRealms(s.cfg, a), nil
 	}
 	return a, nil
 }
@@ -238,6 +250,10 @@ func (c *Core) credential(ctx context.Context, s *snapshot, j *job, q asked, nam
 		return providers.Credential{}, nil, err
 	}
 	cred, err := c.mint.Get(ctx, m)
+	if !c.current(src, q.account, j) {
+		c.mint.Drop(func(id minter.ID) bool { return id == m.ID })
+		return cred, src, errStale
+	}
 	if err != nil {
 		return cred, src, timeLimit(ctx, q.host, err)
 	}
@@ -257,7 +273,7 @@ func (c *Core) credential(ctx context.Context, s *snapshot, j *job, q asked, nam
 func minterID(key sourceKey, src *source, r providers.Request) minter.ID {
 	return minter.ID{
 		Account: key.account, Env: key.env, Host: r.Host,
-		Grants: canonical(r.Grants), Source: src.Key(r), Job: r.Job,
+		Grants: canonical(r.Grants), Source: src.Key(r), Job: r.Job, Opened: src.opened,
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"strings"
+	"strconv"
 	"sync"
 	"time"
 
@@ -26,7 +26,7 @@ type job struct {
 	opened  time.Time
 	targets map[providers.Host][]providers.Grant
 	named   map[providers.Host]bool // hosts of targets; with only, the job's whole world
-	picks   map[providers.Host]string
+	picks   []pick                  // the later one first
 	env     callerEnv
 	config  []providers.Account // LayerJobConfig
 	line    *line               // to the wrapper; nil without a lease
@@ -36,6 +36,7 @@ type job struct {
 	mu     sync.Mutex
 	logins map[string]jobLogin // by store key: host, or host/item
 	carry  map[providers.Host]jobLogin
+	edits  int // of logins and carry
 	sel    *providers.Selector
 	selFor *snapshot
 	held   map[minter.ID]func()
@@ -48,6 +49,21 @@ type jobLogin struct {
 	host     providers.Host
 	username string
 	secret   providers.Secret
+	serial   int // tells it from the login before
+}
+
+// carriedPrefix marks references to logins that the job's caller had.
+const carriedPrefix = "carried/"
+
+// ref is what a reference to the login's secret reads.
+func (l jobLogin) ref(prefix string) string {
+	return prefix + l.host.String() + "#" + strconv.Itoa(l.serial)
+}
+
+// pick is an account that was chosen when the job was opened.
+type pick struct {
+	name  string
+	hosts []providers.Pattern
 }
 
 // newJob understands a request. Failures are for the person who ran regmint.
@@ -56,7 +72,6 @@ func (c *Core) newJob(req api.JobRequest, parent *job) (*job, error) {
 		id: req.ID, req: req, parent: parent, opened: c.now(),
 		targets: map[providers.Host][]providers.Grant{},
 		named:   map[providers.Host]bool{},
-		picks:   map[providers.Host]string{},
 		env:     parseEnv(req.Env),
 		ended:   make(chan struct{}),
 		logins:  map[string]jobLogin{},
@@ -77,9 +92,6 @@ func (c *Core) newJob(req api.JobRequest, parent *job) (*job, error) {
 	if req.Only && len(j.named) == 0 {
 		return nil, &providers.Error{Kind: providers.Misconfigured, Err: errors.New("--only needs a target"), Hint: "add -r HOST"}
 	}
-	if parent != nil {
-		maps.Copy(j.picks, parent.picks)
-	}
 	s := c.state.Load()
 	if req.ConfigText != "" {
 		cfg, err := config.LoadText(config.TextOptions{Name: req.ConfigName, Text: req.ConfigText, Providers: c.o.Providers, Policy: s.cfg.Policy})
@@ -96,7 +108,8 @@ func (c *Core) newJob(req api.JobRequest, parent *job) (*job, error) {
 	return j, c.pick(s, j, req.Accounts)
 }
 
-// pick notes --account: each named account is chosen for its hosts.
+// pick notes --account: each named account is chosen for its hosts, whatever
+// becomes of the configuration.
 func (c *Core) pick(s *snapshot, j *job, names []string) error {
 	for _, name := range names {
 		found := false
@@ -105,22 +118,25 @@ func (c *Core) pick(s *snapshot, j *job, names []string) error {
 				continue
 			}
 			found = true
-			for _, p := range a.Hosts {
-				if h, ok := p.Exact(); ok {
-					j.picks[h] = name
-				}
-			}
-			for h := range j.named {
-				if slices.ContainsFunc(a.Hosts, func(p providers.Pattern) bool { return p.MatchHost(h) }) {
-					j.picks[h] = name
-				}
-			}
+			j.picks = slices.Insert(j.picks, 0, pick{name, a.Hosts})
 		}
 		if !found {
 			return &providers.Error{Kind: providers.Misconfigured, Err: errors.New("no account is named " + name), Hint: "run: regmint status"}
 		}
 	}
 	return nil
+}
+
+// picked is the account chosen for h, by this job or one around it; "" = none.
+func (j *job) picked(h providers.Host) string {
+	for ; j != nil; j = j.parent {
+		for _, p := range j.picks {
+			if slices.ContainsFunc(p.hosts, func(p providers.Pattern) bool { return p.MatchHost(h) }) {
+				return p.name
+			}
+		}
+	}
+	return ""
 }
 
 // take keeps a login in the job's memory.
@@ -132,6 +148,8 @@ func (j *job) take(l api.Login) error {
 	login := jobLogin{host: k.Host, username: l.Username, secret: providers.NewSecret(l.Secret)}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.edits++
+	login.serial = j.edits
 	if l.Carried {
 		j.carry[k.Host] = login
 		return nil
@@ -153,6 +171,7 @@ func (j *job) drop(k providers.Key) bool {
 			ok = true
 		}
 	}
+	j.edits++
 	j.sel = nil
 	return ok
 }
@@ -179,21 +198,20 @@ func itemName(k providers.Key) string {
 	return k.Host.String()
 }
 
-// secret resolves a reference of scheme "job".
-func (j *job) secret(name string) (providers.Secret, error) {
-	for ; j != nil; j = j.parent {
+// secret resolves a reference of scheme "job" to a login of this very job.
+func (j *job) secret(ref string) (providers.Secret, error) {
+	if j != nil {
 		j.mu.Lock()
-		l, ok := j.logins[name]
-		if c, carried := strings.CutPrefix(name, "carried/"); carried {
-			for h, cl := range j.carry {
-				if h.String() == c {
-					l, ok = cl, true
-				}
+		defer j.mu.Unlock()
+		for _, l := range j.logins {
+			if l.ref("") == ref {
+				return l.secret, nil
 			}
 		}
-		j.mu.Unlock()
-		if ok {
-			return l.secret, nil
+		for _, l := range j.carry {
+			if l.ref(carriedPrefix) == ref {
+				return l.secret, nil
+			}
 		}
 	}
 	return providers.Secret{}, &providers.Error{Kind: providers.LoginRequired, Err: errors.New("the login of this job is gone"), Hint: "log in again in this job"}
@@ -211,7 +229,7 @@ func (j *job) accounts(s *snapshot) []providers.Account {
 				continue // an item of the web login, or a login of an inner job
 			}
 			seen[l.host] = true
-			out = append(out, loginAccount(l, providers.LayerJobLogin, name))
+			out = append(out, loginAccount(l, providers.LayerJobLogin, l.ref("")))
 		}
 		p.mu.Unlock()
 		for _, a := range p.config {
@@ -233,22 +251,34 @@ func loginAccount(l jobLogin, layer providers.Layer, ref string) providers.Accou
 	}
 }
 
-// owner is the id of the job, of j and those around it, that a belongs to.
-func (j *job) owner(a providers.Account) string {
+// owner is the job, of j and those around it, that a belongs to; nil for none.
+func (j *job) owner(a providers.Account) *job {
+	if !ownedByJob(a.Layer) {
+		return nil
+	}
 	for ; j != nil; j = j.parent {
+		if a.Layer == providers.LayerJobConfig {
+			if slices.ContainsFunc(j.config, func(b providers.Account) bool { return b.Name == a.Name }) {
+				return j
+			}
+			continue
+		}
 		j.mu.Lock()
-		_, login := j.logins[a.Name]
-		for h := range j.carry {
-			login = login || (a.Layer == providers.LayerCarried && h.String() == a.Name)
+		login, ok := j.logins[a.Name]
+		mine := ok && login.ref("") == a.Password.Value
+		for _, l := range j.carry {
+			mine = mine || l.ref(carriedPrefix) == a.Password.Value
 		}
 		j.mu.Unlock()
-		if login && a.Layer != providers.LayerJobConfig ||
-			a.Layer == providers.LayerJobConfig && slices.ContainsFunc(j.config, func(b providers.Account) bool { return b.Name == a.Name }) {
-			return j.id
+		if mine {
+			return j
 		}
 	}
-	return ""
+	return nil
 }
+
+// owns is false for an account of a job that another login has replaced.
+func (j *job) owns(a providers.Account) bool { return !ownedByJob(a.Layer) || j.owner(a) != nil }
 
 // carried is a login of DOCKER_AUTH_CONFIG: the last one asked.
 func (j *job) carried(h providers.Host) (providers.Account, bool) {
@@ -257,7 +287,7 @@ func (j *job) carried(h providers.Host) (providers.Account, bool) {
 		l, ok := j.carry[h]
 		j.mu.Unlock()
 		if ok {
-			return loginAccount(l, providers.LayerCarried, "carried/"+h.String()), true
+			return loginAccount(l, providers.LayerCarried, l.ref(carriedPrefix)), true
 		}
 	}
 	return providers.Account{}, false
@@ -276,6 +306,7 @@ func (c *Core) selector(s *snapshot, j *job) (*providers.Selector, error) {
 		return sel, nil
 	}
 	plain := j.parent == nil && len(j.logins) == 0 && len(j.config) == 0
+	edits := j.edits
 	j.mu.Unlock()
 	if plain {
 		return s.sel, nil
@@ -285,7 +316,9 @@ func (c *Core) selector(s *snapshot, j *job) (*providers.Selector, error) {
 		return nil, err
 	}
 	j.mu.Lock()
-	j.sel, j.selFor = sel, s
+	if j.edits == edits { // else a login came meanwhile that sel does not know
+		j.sel, j.selFor = sel, s
+	}
 	j.mu.Unlock()
 	return sel, nil
 }

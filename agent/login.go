@@ -251,29 +251,30 @@ func (c *Core) setSecret(ctx context.Context, s *snapshot, name string, secret p
 
 // changed drops all that was cached or remembered for a host.
 func (c *Core) changed(h providers.Host) int {
+	closed := map[uint64]bool{}
 	c.mu.Lock()
 	maps.DeleteFunc(c.failures, func(k failKey, _ failure) bool { return k.host == h })
 	for k, src := range c.sources {
-		for _, p := range src.account.Hosts {
-			if p.MatchHost(h) {
-				delete(c.sources, k)
-			}
+		if slices.ContainsFunc(src.account.Hosts, func(p providers.Pattern) bool { return p.MatchHost(h) }) {
+			delete(c.sources, k)
+			closed[src.opened] = true
 		}
 	}
 	c.mu.Unlock()
 	c.forgetHanded(func(k handedKey) bool { return k.host == h })
 	c.mint.ForgetFailures(func(id minter.ID) bool { return id.Host == h })
-	return c.mint.Drop(func(id minter.ID) bool { return id.Host == h })
+	n := c.mint.Drop(func(id minter.ID) bool { return id.Host == h })
+	c.mint.Drop(func(id minter.ID) bool { return closed[id.Opened] })
+	return n
 }
 
-// dropJobLogin drops what was minted from a login of this job.
+// dropJobLogin drops what was minted from logins of this job to a host.
 func (c *Core) dropJobLogin(j *job, k providers.Key) {
-	ids := map[string]bool{}
-	for _, l := range []providers.Layer{providers.LayerJobLogin, providers.LayerCarried} {
-		ids[accountID(providers.Account{Name: k.Host.String(), Layer: l}, j)] = true
-	}
-	c.dropSources(func(id string) bool { return ids[id] })
-	c.forgetHanded(func(h handedKey) bool { return ids[h.account] })
+	login := idPrefix(providers.LayerJobLogin, j.id) + k.Host.String() + "#"
+	carried := idPrefix(providers.LayerCarried, j.id) + carriedPrefix + k.Host.String() + "#"
+	old := func(id string) bool { return strings.HasPrefix(id, login) || strings.HasPrefix(id, carried) }
+	c.dropSources(old)
+	c.forgetHanded(func(h handedKey) bool { return old(h.account) })
 }
 
 // Erase removes the login the caller could have read, and no more.

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/regmint/regmint/agent/config"
 	"github.com/regmint/regmint/agent/minter"
@@ -27,9 +28,14 @@ type sourceKey struct {
 type source struct {
 	providers.Source
 	key     sourceKey
+	opened  uint64
 	account providers.Account
 	watches []string
 	verify  verification
+
+	// Under Core.mu: the configuration it is known to fit, and its last use.
+	fits *snapshot
+	used time.Time
 }
 
 // envNames lists the caller's variables that decide who account is.
@@ -101,13 +107,24 @@ func (c *Core) provider(name string) providers.Provider {
 	return nil
 }
 
-// accountID names an account across layers and jobs: LAYER/JOB/NAME.
-func accountID(a providers.Account, j *job) string {
-	owner := ""
-	if ownedByJob(a.Layer) {
-		owner = j.owner(a)
+// accountID names an account across layers and jobs: LAYER/JOB/NAME. A login
+// of a job is named by the reference to its secret: the next login to the same
+// host is another account.
+func accountID(a providers.Account, j *job) string { return accountOf(a, j.owner(a)) }
+
+func accountOf(a providers.Account, owner *job) string {
+	id, name := "", a.Name
+	if owner != nil {
+		id = owner.id
 	}
-	return strconv.Itoa(int(a.Layer)) + "/" + owner + "/" + a.Name
+	if a.Layer == providers.LayerJobLogin || a.Layer == providers.LayerCarried {
+		name = a.Password.Value
+	}
+	return idPrefix(a.Layer, id) + name
+}
+
+func idPrefix(l providers.Layer, owner string) string {
+	return strconv.Itoa(int(l)) + "/" + owner + "/"
 }
 
 // splitID takes an account id apart.
@@ -116,7 +133,8 @@ func splitID(id string) (jobID, name string) {
 	if len(parts) != 3 {
 		return "", id
 	}
-	return parts[1], parts[2]
+	name, _, _ = strings.Cut(strings.TrimPrefix(parts[2], carriedPrefix), "#")
+	return parts[1], name
 }
 
 func ownedByJob(l providers.Layer) bool {
@@ -125,12 +143,13 @@ func ownedByJob(l providers.Layer) bool {
 
 // open returns the source of account for env, opening it once.
 func (c *Core) open(s *snapshot, a providers.Account, p providers.Provider, names []string, env callerEnv, j *job) (*source, sourceKey, error) {
-	key := sourceKey{account: accountID(a, j), env: c.digest(names, env)}
-	c.mu.Lock()
-	src := c.sources[key]
-	c.mu.Unlock()
-	if src != nil {
-		return src, key, nil
+	owner := j.owner(a)
+	if ownedByJob(a.Layer) && owner == nil {
+		return nil, sourceKey{}, errStale
+	}
+	key := sourceKey{account: accountOf(a, owner), env: c.digest(names, env)}
+	if src, err := c.lookup(s, key, a); src != nil || err != nil {
+		return src, key, err
 	}
 	values := map[string]string{}
 	for _, n := range names {
@@ -143,7 +162,7 @@ func (c *Core) open(s *snapshot, a providers.Account, p providers.Provider, name
 		Network: s.cfg.Network,
 		Log:     c.o.Log.With("account", a.Name),
 		Now:     c.now,
-		Resolve: c.resolver(a, values, j),
+		Resolve: c.resolver(a, values, owner),
 	}
 	if a.Layer == providers.LayerAmbient {
 		deps.Env = values
@@ -152,16 +171,21 @@ func (c *Core) open(s *snapshot, a providers.Account, p providers.Provider, name
 	if err != nil {
 		return nil, key, err
 	}
-	src = &source{Source: opened, key: key, account: a}
+	src := &source{Source: opened, key: key, account: a, fits: s, used: c.now()}
 	if w, ok := opened.(providers.Watcher); ok {
 		src.watches = w.Watches()
 	}
 	src.watches = append(src.watches, config.SecretFiles(a)...)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.state.Load() != s {
+		return nil, key, errStale // its account may be another one by now
+	}
 	if other := c.sources[key]; other != nil {
 		return other, key, nil
 	}
+	c.opened++
+	src.opened = c.opened
 	c.sources[key] = src
 	if c.watch != nil {
 		c.watch.add(src.watches)
@@ -169,20 +193,55 @@ func (c *Core) open(s *snapshot, a providers.Account, p providers.Provider, name
 	return src, key, nil
 }
 
+// lookup is the source of key where it is open and made of a.
+func (c *Core) lookup(s *snapshot, key sourceKey, a providers.Account) (*source, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	src := c.sources[key]
+	if src == nil {
+		return nil, nil
+	}
+	if src.fits != s {
+		if c.state.Load() != s {
+			return nil, errStale
+		}
+		if !sameAccount(src.account, a) {
+			delete(c.sources, key)
+			return nil, nil
+		}
+		src.fits = s
+	}
+	src.used = c.now()
+	return src, nil
+}
+
+// current reports that nothing has taken the place of src, which answers for a
+// in j, since it was opened.
+func (c *Core) current(src *source, a providers.Account, j *job) bool {
+	c.mu.Lock()
+	open := c.sources[src.key] == src
+	c.mu.Unlock()
+	return open && j.owns(a)
+}
+
 // schemeJob marks a secret kept in the memory of a job.
 const schemeJob = "job"
 
-// resolver reads secret references for one source.
-func (c *Core) resolver(a providers.Account, env map[string]string, j *job) func(context.Context, providers.SecretRef) (providers.Secret, error) {
+// resolver reads secret references for one source. owner is the job whose
+// account it is, not the one that asked first: a job inside another has secrets
+// of its own.
+func (c *Core) resolver(a providers.Account, env map[string]string, owner *job) func(context.Context, providers.SecretRef) (providers.Secret, error) {
 	return func(ctx context.Context, ref providers.SecretRef) (providers.Secret, error) {
-		if ref.Scheme == schemeJob && j != nil {
-			return j.secret(ref.Value)
+		if ref.Scheme == schemeJob {
+			return owner.secret(ref.Value)
 		}
-		if j != nil && a.Layer == providers.LayerJobConfig && ref.Scheme != "keyring" {
+		if a.Layer == providers.LayerJobConfig && ref.Scheme != "keyring" {
 			// A job's own configuration was resolved by the wrapper, with the
 			// caller's rights (DESIGN rule 16).
-			if v, ok := j.req.Resolved[config.RefKey(ref)]; ok {
-				return providers.NewSecret(v), nil
+			if owner != nil {
+				if v, ok := owner.req.Resolved[config.RefKey(ref)]; ok {
+					return providers.NewSecret(v), nil
+				}
 			}
 			return providers.Secret{}, &providers.Error{Kind: providers.Misconfigured, Err: errors.New(ref.String() + " was not resolved when the job was opened")}
 		}

@@ -27,6 +27,7 @@ type ID struct {
 	Grants  string // canonical
 	Source  string // Source.Key
 	Job     string // set where the Source makes a thing per job
+	Opened  uint64 // which opening of the Source: what an old one mints is not the new one's
 }
 
 // Config is what a Minter needs. Zero fields get defaults.
