@@ -136,6 +136,7 @@ func (a *Agent) wait(ctx context.Context) {
 		case <-a.jobs.idle:
 		case <-tick.C:
 			a.sweep()
+			a.core.forgetIdle()
 			if !given && a.socketLost() {
 				a.handover("its socket was replaced")
 			}

@@ -14,6 +14,9 @@ import (
 // overdueEvery is how often read deadlines are looked at: how late one may be.
 const overdueEvery = 500 * time.Millisecond
 
+// writeLimit is how long a peer may take to read an answer.
+const writeLimit = 5 * time.Second
+
 // peerConn is an accepted connection. net/http moves the read deadline several
 // times a request; as real timers those moves cost more than the rest of a warm
 // get, so they are kept here and enforced by a patrol.
@@ -26,6 +29,7 @@ type peerConn struct {
 	mu     sync.Mutex
 	due    time.Time // zero: none
 	forced bool      // the connection's own deadline is set
+	read   time.Time // by when the peer has to have read what is written now; zero: nothing is
 }
 
 // SetReadDeadline keeps t for the patrol. A time that has passed takes effect
@@ -45,6 +49,19 @@ func (c *peerConn) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
+// Write implements net.Conn. A peer that does not read keeps nobody waiting.
+func (c *peerConn) Write(b []byte) (int, error) {
+	c.reading(time.Now().Add(writeLimit))
+	defer c.reading(time.Time{})
+	return c.Conn.Write(b)
+}
+
+func (c *peerConn) reading(t time.Time) {
+	c.mu.Lock()
+	c.read = t
+	c.mu.Unlock()
+}
+
 // SetDeadline implements net.Conn.
 func (c *peerConn) SetDeadline(t time.Time) error {
 	if err := c.SetReadDeadline(t); err != nil {
@@ -59,13 +76,16 @@ func (c *peerConn) Close() error {
 	return c.Conn.Close()
 }
 
-// enforce ends reads whose time is over.
+// enforce ends reads and writes whose time is over.
 func (c *peerConn) enforce(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.due.IsZero() && now.After(c.due) {
 		c.due, c.forced = time.Time{}, true
 		_ = c.Conn.SetReadDeadline(now)
+	}
+	if !c.read.IsZero() && now.After(c.read) {
+		_ = c.Conn.SetWriteDeadline(now)
 	}
 }
 

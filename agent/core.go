@@ -55,6 +55,7 @@ type Core struct {
 	sources  map[sourceKey]*source
 	opened   uint64                  // counts sources
 	handed   map[handedKey]time.Time // digests of secrets handed out, for 24 h
+	handMax  int                     // of handed before old ones are looked for
 	failures map[failKey]failure
 	asked    map[providers.Host]time.Time // hosts asked for under wildcards
 	erased   map[providers.Host]time.Time

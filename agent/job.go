@@ -333,6 +333,39 @@ func (j *job) allows(h providers.Host) bool {
 	return true
 }
 
+// allowsAny says whether the job answers for a host that a speaks about.
+func (j *job) allowsAny(a providers.Account) bool {
+	for ; j != nil; j = j.parent {
+		if !j.req.Only {
+			continue
+		}
+		if !slices.ContainsFunc(a.Hosts, func(p providers.Pattern) bool {
+			for h := range j.named {
+				if p.MatchHost(h) {
+					return true
+				}
+			}
+			return false
+		}) {
+			return false
+		}
+	}
+	return true
+}
+
+// asked reports a credential that this job, or one around it, has had.
+func (j *job) asked(id minter.ID) bool {
+	for ; j != nil; j = j.parent {
+		j.mu.Lock()
+		_, ok := j.held[id]
+		j.mu.Unlock()
+		if ok {
+			return true
+		}
+	}
+	return false
+}
+
 // fixedEnv: a run job's environment was sent once, for its life.
 func (j *job) fixedEnv() bool { return j.req.Kind == "run" }
 

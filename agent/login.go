@@ -23,6 +23,9 @@ import (
 // stores it back (docker login does).
 const handedLife = 24 * time.Hour
 
+// minHanded is how many of them are kept without looking for old ones.
+const minHanded = 4096
+
 // handedKey recognises a secret that an account gave out for a host, without
 // keeping it.
 type handedKey struct {
@@ -41,12 +44,9 @@ func (c *Core) handOut(q asked, j *job, cred providers.Credential) {
 	k, now := handed(q.host, accountID(q.account, j), cred.Secret), c.now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.handed) > 4096 {
-		for old, at := range c.handed {
-			if now.Sub(at) > handedLife {
-				delete(c.handed, old)
-			}
-		}
+	if len(c.handed) >= max(c.handMax, minHanded) {
+		maps.DeleteFunc(c.handed, func(_ handedKey, at time.Time) bool { return now.Sub(at) > handedLife })
+		c.handMax = 2 * len(c.handed) // looking through all of them is not for every get
 	}
 	c.handed[k] = now
 }

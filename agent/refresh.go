@@ -16,6 +16,15 @@ func (c *Core) background() context.Context { return c.ctx }
 
 // Refresh drops what is cached for a host, or for all; the next get mints.
 func (c *Core) Refresh(j *job, req api.HostRequest) *api.Reply {
+	if req.Host == "" && j != nil {
+		n := 0 // of its own world: other jobs keep theirs
+		for _, h := range c.hosts(c.state.Load(), j) {
+			if j.allows(h) {
+				n += c.changed(h)
+			}
+		}
+		return dropped(n)
+	}
 	if req.Host == "" {
 		c.clearFailures()
 		n := c.dropSources(func(string) bool { return true })

@@ -274,6 +274,41 @@ func hostOf(a providers.Account) providers.Host {
 	return providers.Host{}
 }
 
+// identityIdle is how long the identity of a caller that has gone is kept.
+const identityIdle = time.Hour
+
+// forgetIdle closes what was opened for the variables of callers that no longer
+// ask, and drops what was minted with them: each CI job brings a token of its
+// own, which must not be kept for ever.
+func (c *Core) forgetIdle() {
+	old := map[uint64]sourceKey{}
+	c.mu.Lock()
+	for k, src := range c.sources {
+		if k.env != "" && c.now().Sub(src.used) > identityIdle {
+			old[src.opened] = k
+		}
+	}
+	c.mu.Unlock()
+	if len(old) == 0 {
+		return
+	}
+	for _, v := range c.mint.Views() {
+		if v.Held > 0 {
+			delete(old, v.ID.Opened) // a job lives by it
+		}
+	}
+	c.mu.Lock()
+	for opened, k := range old {
+		if src := c.sources[k]; src == nil || src.opened != opened || c.now().Sub(src.used) <= identityIdle {
+			delete(old, opened)
+			continue
+		}
+		delete(c.sources, k)
+	}
+	c.mu.Unlock()
+	c.mint.Drop(func(id minter.ID) bool { _, ok := old[id.Opened]; return ok })
+}
+
 // dropChanged forgets sources and credentials of accounts that are no longer
 // as they were.
 func (c *Core) dropChanged(accounts []providers.Account) {

@@ -5,6 +5,7 @@ package agent
 import (
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -33,7 +34,8 @@ func (c *Core) Status(j *job) api.Status {
 	views := c.mint.Views()
 	accounts := s.cfg.Accounts
 	if j != nil {
-		accounts = j.accounts(s)
+		accounts = slices.DeleteFunc(j.accounts(s), func(a providers.Account) bool { return !j.allowsAny(a) })
+		views = slices.DeleteFunc(views, func(v minter.View) bool { return !j.asked(v.ID) })
 	}
 	for _, a := range accounts {
 		st.Accounts = append(st.Accounts, c.accountStatus(a, j, views))
@@ -41,9 +43,6 @@ func (c *Core) Status(j *job) api.Status {
 	for _, v := range views {
 		if v.Credential.Username == "" && v.Credential.IssuedAt.IsZero() {
 			continue // a remembered failure: shown with its account
-		}
-		if j != nil && !j.allows(v.ID.Host) {
-			continue
 		}
 		st.Tokens = append(st.Tokens, tokenStatus(v))
 	}
@@ -130,5 +129,7 @@ func (c *Core) Metrics(w io.Writer, jobs int) {
 	row("counter", "mint_errors_total", "mints that failed", m.MintErrors)
 	row("counter", "secrets_rejected_total", "saved secrets refused by their registry", c.count.rejected.Load())
 	row("gauge", "credentials", "credentials in memory", m.Entries)
+	row("counter", "peers_refused_total", "connections of other users that were closed", c.count.refusedPeers.Load())
 	row("gauge", "jobs", "open jobs", jobs)
+	row("gauge", "goroutines", "goroutines of the agent", runtime.NumGoroutine())
 }
