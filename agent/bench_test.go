@@ -4,7 +4,6 @@ package agent
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -31,7 +30,7 @@ func BenchmarkWarmGet(b *testing.B) {
 	}
 	cfg := &config.Config{Accounts: []providers.Account{account("a", "reg.example")}}
 	cfg.Agent.AllowRoot = true
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	a, err := New(Options{Paths: paths, Log: log, Core: CoreOptions{
 		Providers: []providers.Provider{&testProvider{name: "generic", life: time.Hour}},
 		Load:      func(bool) (*config.Config, error) { return cfg, nil },

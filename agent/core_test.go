@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -116,6 +115,7 @@ func (m mapStore) Get(_ context.Context, name string) (providers.Secret, error) 
 	}
 	return providers.Secret{}, store.ErrNotFound
 }
+
 func (m mapStore) Set(_ context.Context, name string, s providers.Secret) error {
 	m[name] = s
 	return nil
@@ -157,7 +157,7 @@ func newRig(t *testing.T, accounts ...providers.Account) *rig {
 		},
 		Store:  func(*config.Config) (store.Store, error) { return mem, nil },
 		Config: "/home/u/config.toml", Saved: saved,
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)

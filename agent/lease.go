@@ -355,6 +355,11 @@ func (c *Core) jobResponse(j *job) *api.JobResponse {
 			id.Access = "nothing: " + message(h, err)
 		} else if len(g) > 0 {
 			id.Access, r.Narrowed = describe(g), true
+			if f, ok := c.provider(a.Provider).(providers.Fixed); ok && f.FixedRights() {
+				if id.Wider = !requires(s, a); !id.Wider {
+					id.Access = `nothing: it cannot be narrowed, and narrow = "require"`
+				}
+			}
 		}
 		r.Identities = append(r.Identities, id)
 	}

@@ -59,7 +59,7 @@ func serve(t *testing.T, accounts ...providers.Account) *served {
 func (s *served) start() {
 	s.t.Helper()
 	s.cfg.Agent.AllowRoot = true
-	a, err := New(Options{Core: s.Core.o, Paths: s.paths, Executable: "/proc/self/exe", PID: os.Getpid(), Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	a, err := New(Options{Core: s.Core.o, Paths: s.paths, Executable: "/proc/self/exe", PID: os.Getpid(), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -97,7 +97,8 @@ func (c *Core) watchLoop(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-w.fs.Errors:
+		case err := <-w.fs.Errors:
+			c.o.Log.Warn("files may have changed unseen", "err", err)
 			reload, inputs = true, true // an overflow: anything may have changed
 			timer.Reset(settle)
 		case e, ok := <-w.fs.Events:

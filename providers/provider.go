@@ -72,6 +72,12 @@ type NativeMinter interface {
 	MintNative(ctx context.Context, r Request) (Credential, error)
 }
 
+// Fixed is a Provider whose credentials are the account's own secret as it is:
+// no target makes them do less.
+type Fixed interface {
+	FixedRights() bool
+}
+
 // Deps is what a provider gets from its surroundings. Every field is set.
 type Deps struct {
 	// Env holds the caller's values of Provider.Env(), fixed for this Source;

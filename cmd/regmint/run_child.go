@@ -70,8 +70,11 @@ func (j *runJob) child(ctx context.Context, env []string) (int, error) {
 		}
 		return exitRunFailed, err
 	}
-	done := make(chan error, 1)
-	go func() { done <- cmd.Wait() }() // ends with the child
+	done := make(chan struct{})
+	go func() { // ends with the child; its outcome is in ProcessState
+		_ = cmd.Wait()
+		close(done)
+	}()
 	tty := j.a.isTerminal(j.a.in) || j.a.isTerminal(j.a.err)
 	var kill <-chan time.Time
 	for {

@@ -29,8 +29,10 @@ const canary = "CNRYcontract0123456789abcdef01234"
 var samples = map[string]func(*providers.Account){
 	"generic": func(*providers.Account) {},
 	"http-exchange": func(a *providers.Account) {
-		a.Options = &httpexchange.Options{URL: "https://sts.example/token", Headers: map[string]string{"Authorization": "Bearer {{.Secret}}"},
-			Form: map[string]string{"secret": "{{.Secret}}", "scope": "{{.Scope}}"}, PasswordPath: "token", ExpiresInPath: "expires_in"}
+		a.Options = &httpexchange.Options{
+			URL: "https://sts.example/token", Headers: map[string]string{"Authorization": "Bearer {{.Secret}}"},
+			Form: map[string]string{"secret": "{{.Secret}}", "scope": "{{.Scope}}"}, PasswordPath: "token", ExpiresInPath: "expires_in",
+		}
 	},
 }
 
@@ -44,8 +46,10 @@ func sample(t *testing.T, p providers.Provider) providers.Account {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := providers.Account{Name: "sample", Provider: p.Name(), Hosts: []providers.Pattern{pat}, Username: "ci",
-		Password: providers.SecretRef{Scheme: "keyring", Value: "sample"}, NoProxy: "none.invalid", Options: p.Options()}
+	a := providers.Account{
+		Name: "sample", Provider: p.Name(), Hosts: []providers.Pattern{pat}, Username: "ci",
+		Password: providers.SecretRef{Scheme: "keyring", Value: "sample"}, NoProxy: "none.invalid", Options: p.Options(),
+	}
 	edit(&a)
 	return a
 }
@@ -167,13 +171,17 @@ func TestEveryProviderHasAPageWithAllItsKeys(t *testing.T) {
 
 func TestMatchIsPureAndGenericClaimsNothing(t *testing.T) {
 	var hosts []providers.Host
-	for _, s := range []string{"docker.io", "ghcr.io", "reg.example", "localhost:5000", "123456789012.dkr.ecr.us-east-1.amazonaws.com", "x.azurecr.io", "europe-docker.pkg.dev", "quay.io",
-		"registry.gitlab.com", "[::1]:5000"} {
+	for _, s := range []string{
+		"docker.io", "ghcr.io", "reg.example", "localhost:5000", "123456789012.dkr.ecr.us-east-1.amazonaws.com", "x.azurecr.io", "europe-docker.pkg.dev", "quay.io",
+		"registry.gitlab.com", "[::1]:5000",
+	} {
 		hosts = append(hosts, httpxtest.Host(t, s))
 	}
 	var hostile []providers.Host // H25, H28, H29: the right letters in the wrong place
-	for _, s := range []string{"123456789012.dkr.ecr.us-east-1.amazonaws.com.evil.example", "ghcr.io.evil.example", "evil-ghcr.io", "xazurecr.io", "x.azurecr.io.attacker.example", "pkg.dev.evil.example",
-		"quay.io.evil.example", "docker.io.evil.example"} {
+	for _, s := range []string{
+		"123456789012.dkr.ecr.us-east-1.amazonaws.com.evil.example", "ghcr.io.evil.example", "evil-ghcr.io", "xazurecr.io", "x.azurecr.io.attacker.example", "pkg.dev.evil.example",
+		"quay.io.evil.example", "docker.io.evil.example",
+	} {
 		hostile = append(hostile, httpxtest.Host(t, s))
 	}
 	each(t, func(t *testing.T, p providers.Provider) {
@@ -266,8 +274,10 @@ func TestAnAccountThatCannotWorkIsMisconfigured(t *testing.T) {
 func requests(t *testing.T) []providers.Request {
 	h := httpxtest.Host(t, "reg.example")
 	return []providers.Request{
-		{Host: h}, {Host: h, Grants: []providers.Grant{{Repository: "a/b", Access: providers.Pull}}},
-		{Host: h, Grants: []providers.Grant{{Repository: "a/b", Access: providers.Push}, {Repository: "c", Access: providers.Pull}}}, {Host: h, Grants: []providers.Grant{{Access: providers.Delete}}},
+		{Host: h},
+		{Host: h, Grants: []providers.Grant{{Repository: "a/b", Access: providers.Pull}}},
+		{Host: h, Grants: []providers.Grant{{Repository: "a/b", Access: providers.Push}, {Repository: "c", Access: providers.Pull}}},
+		{Host: h, Grants: []providers.Grant{{Access: providers.Delete}}},
 	}
 }
 

@@ -37,6 +37,9 @@ func (Provider) Env() []string { return nil }
 // Options implements providers.Provider.
 func (Provider) Options() any { return &Options{} }
 
+// FixedRights implements providers.Fixed: the saved secret is handed out.
+func (Provider) FixedRights() bool { return true }
+
 // Open implements providers.Provider. Errors are *Error of kind Misconfigured:
 // no user name, no reference to a secret, an unusable ca_file or proxy.
 func (Provider) Open(a providers.Account, d providers.Deps) (providers.Source, error) {
@@ -53,6 +56,8 @@ func (Provider) Open(a providers.Account, d providers.Deps) (providers.Source, e
 		return nil, bad(a, errors.New("username holds a line break or a NUL byte"), "")
 	case a.Endpoint != "":
 		return nil, bad(a, errors.New("endpoint has no meaning here: the registry is its own endpoint"), "")
+	case a.Rotate > 0 || !a.RotateTo.IsZero():
+		return nil, bad(a, errors.New("rotate has no meaning here: a saved secret is changed at the registry"), "take rotate out and use expires_in")
 	case a.Password.IsZero():
 		return nil, bad(a, errors.New("no password"), "set password to a reference, or run: regmint login "+hostOf(a))
 	}

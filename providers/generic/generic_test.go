@@ -111,8 +111,10 @@ func TestIncompleteAccountsSayWhatToRun(t *testing.T) {
 func TestVerifyAsksTheRegistryOfTheRequest(t *testing.T) {
 	t.Parallel()
 	ca := httpxtest.NewCA(t)
-	f := &registryauthtest.Fake{Service: "s", Users: map[string]string{"ci": canary}, Refresh: map[string]string{canary + "r": "ci"},
-		Rights: map[string]map[string][]string{"ci": {"a": {"pull"}}}, Exists: []string{"a"}}
+	f := &registryauthtest.Fake{
+		Service: "s", Users: map[string]string{"ci": canary}, Refresh: map[string]string{canary + "r": "ci"},
+		Rights: map[string]map[string][]string{"ci": {"a": {"pull"}}}, Exists: []string{"a"},
+	}
 	host := httpxtest.Host(t, ca.Server(t, f).Listener.Addr().String())
 	for name, tc := range map[string]struct {
 		user, secret string
@@ -164,8 +166,10 @@ func TestEveryFaultOfTheRegistryHasItsKind(t *testing.T) {
 				t.Fatalf("minting needs no network: %v", err)
 			}
 			err = s.(providers.Verifier).Verify(ctx, r, c)
-			want := map[string]providers.Kind{"401": providers.Misconfigured, "404": providers.Misconfigured, "HTML page": providers.Misconfigured,
-				"garbage JSON": "", "empty body": "", "empty object": "", "null": "", "UTF-16": ""}
+			want := map[string]providers.Kind{
+				"401": providers.Misconfigured, "404": providers.Misconfigured, "HTML page": providers.Misconfigured,
+				"garbage JSON": "", "empty body": "", "empty object": "", "null": "", "UTF-16": "",
+			}
 			kind, ok := want[f.Name]
 			if !ok {
 				kind = providers.Unavailable

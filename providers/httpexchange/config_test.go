@@ -17,7 +17,8 @@ import (
 // good is an account that opens.
 func good() (providers.Account, *Options) {
 	return providers.Account{Username: "ci", ExpiresIn: providers.Duration(time.Hour)}, &Options{
-		URL: "https://sts.example/token", Secret: providers.SecretRef{Scheme: "env", Value: "S"}, Form: map[string]string{"s": "{{.Secret}}"}, PasswordPath: "token"}
+		URL: "https://sts.example/token", Secret: providers.SecretRef{Scheme: "env", Value: "S"}, Form: map[string]string{"s": "{{.Secret}}"}, PasswordPath: "token",
+	}
 }
 
 func TestConfigurationMistakesAreNamed(t *testing.T) {
@@ -79,8 +80,10 @@ func TestConfigurationMistakesAreNamed(t *testing.T) {
 
 func TestTemplatesHoldFieldsAndFourFunctionsOnly(t *testing.T) {
 	t.Parallel()
-	in := inputs{Secret: `s"/+ü`, IdentityToken: "id", Host: "reg.example", Username: "ci",
-		Scope: words{[]string{"repository:a:pull", "repository:b:pull"}, " "}, Repository: words{[]string{"a", "b"}, ","}, Access: words{[]string{"pull"}, ","}}
+	in := inputs{
+		Secret: `s"/+ü`, IdentityToken: "id", Host: "reg.example", Username: "ci",
+		Scope: words{[]string{"repository:a:pull", "repository:b:pull"}, " "}, Repository: words{[]string{"a", "b"}, ","}, Access: words{[]string{"pull"}, ","},
+	}
 	for text, want := range map[string]string{
 		"plain": "plain", "{{.Host}}/{{.Username}}": "reg.example/ci", "{{.Scope}}": "repository:a:pull repository:b:pull",
 		`{{join .Scope "&scope="}}`: "repository:a:pull&scope=repository:b:pull", `{{join .Repository ";"}} {{.Access}}`: "a;b pull",
@@ -119,11 +122,21 @@ func TestWiderMeansTheEndpointWasNotToldEverything(t *testing.T) {
 		gs   []providers.Grant
 		want bool
 	}{
-		{none, nil, false}, {none, []providers.Grant{pull}, true}, {scope, []providers.Grant{pull, push}, false}, {scope, []providers.Grant{every}, true},
-		{scope, []providers.Grant{every, push}, true}, {both, []providers.Grant{pull}, false}, {both, []providers.Grant{pull, push}, true},
-		{both, []providers.Grant{every}, false}, {both, []providers.Grant{every, push}, true}, {access, []providers.Grant{every}, false},
-		{access, []providers.Grant{pull}, true}, {repo, []providers.Grant{pull}, false}, {repo, []providers.Grant{every}, true},
-		{both, []providers.Grant{{Access: providers.Push}, pull}, false}, {both, []providers.Grant{{Repository: "a"}, push}, false},
+		{none, nil, false},
+		{none, []providers.Grant{pull}, true},
+		{scope, []providers.Grant{pull, push}, false},
+		{scope, []providers.Grant{every}, true},
+		{scope, []providers.Grant{every, push}, true},
+		{both, []providers.Grant{pull}, false},
+		{both, []providers.Grant{pull, push}, true},
+		{both, []providers.Grant{every}, false},
+		{both, []providers.Grant{every, push}, true},
+		{access, []providers.Grant{every}, false},
+		{access, []providers.Grant{pull}, true},
+		{repo, []providers.Grant{pull}, false},
+		{repo, []providers.Grant{every}, true},
+		{both, []providers.Grant{{Access: providers.Push}, pull}, false},
+		{both, []providers.Grant{{Repository: "a"}, push}, false},
 	} {
 		if got := wider(tc.uses, tc.gs); got != tc.want {
 			t.Errorf("%+v of %v: %v", tc.uses, tc.gs, got)

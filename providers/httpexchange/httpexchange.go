@@ -132,8 +132,10 @@ func (s *source) fail(h providers.Host, k providers.Kind, err error) *providers.
 
 // inputs reads the secret and the identity token anew for every request.
 func (s *source) inputs(ctx context.Context, r providers.Request) (inputs, []providers.Secret, error) {
-	in := inputs{Host: r.Host.String(), Username: s.account.Username,
-		Scope: words{scopes(r.Grants), " "}, Repository: words{repositories(r.Grants), ","}, Access: words{names(union(r.Grants)), ","}}
+	in := inputs{
+		Host: r.Host.String(), Username: s.account.Username,
+		Scope: words{scopes(r.Grants), " "}, Repository: words{repositories(r.Grants), ","}, Access: words{names(union(r.Grants)), ","},
+	}
 	var secrets []providers.Secret
 	if s.plan.uses.Secret {
 		v, err := httpx.Resolve(ctx, s.deps, r.Host, s.plan.secret)
@@ -156,8 +158,10 @@ func (s *source) inputs(ctx context.Context, r providers.Request) (inputs, []pro
 // else is the author's to escape. What renders empty is left out: a request
 // without grants has no scope, which is not the same as an empty one.
 func (s *source) request(in inputs) (httpx.Request, error) {
-	req := httpx.Request{What: "exchange", Method: s.plan.method, SameOrigin: true, Replay: s.options.Retry,
-		Unauthorized: providers.LoginRequired, Header: http.Header{"Accept": {"application/json"}}}
+	req := httpx.Request{
+		What: "exchange", Method: s.plan.method, SameOrigin: true, Replay: s.options.Retry,
+		Unauthorized: providers.LoginRequired, Header: http.Header{"Accept": {"application/json"}},
+	}
 	var err error
 	if req.URL, err = s.plan.url.run(in); err != nil {
 		return req, fmt.Errorf("url: %w", err)

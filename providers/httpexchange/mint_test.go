@@ -131,29 +131,39 @@ func TestMintsInTheShapesOfRealTokenServices(t *testing.T) {
 		{name: "RFC 8693", account: providers.Account{Username: "oauth2"}, options: &httpexchange.Options{
 			URL: srv.URL + "/oauth/token", IdentityToken: identity(t, "env:ID"), Audience: "sts.example",
 			Form:         map[string]string{"grant_type": "urn:ietf:params:oauth:grant-type:token-exchange", "subject_token": subject, "scope": "{{.Scope}}"},
-			PasswordPath: "access_token", ExpiresInPath: "expires_in"}, user: "oauth2", password: "minted for ", life: 10 * time.Minute},
-		{name: "RFC 8693, narrowed", account: providers.Account{Username: "oauth2"}, options: &httpexchange.Options{
-			URL: srv.URL + "/oauth/token", IdentityToken: identity(t, "gitlab:ID"), Audience: "sts.example",
-			Form:         map[string]string{"grant_type": "urn:ietf:params:oauth:grant-type:token-exchange", "subject_token": subject, "scope": "{{.Scope}}"},
-			PasswordPath: "access_token", ExpiresInPath: "expires_in"},
+			PasswordPath: "access_token", ExpiresInPath: "expires_in",
+		}, user: "oauth2", password: "minted for ", life: 10 * time.Minute},
+		{
+			name: "RFC 8693, narrowed", account: providers.Account{Username: "oauth2"}, options: &httpexchange.Options{
+				URL: srv.URL + "/oauth/token", IdentityToken: identity(t, "gitlab:ID"), Audience: "sts.example",
+				Form:         map[string]string{"grant_type": "urn:ietf:params:oauth:grant-type:token-exchange", "subject_token": subject, "scope": "{{.Scope}}"},
+				PasswordPath: "access_token", ExpiresInPath: "expires_in",
+			},
 			grants: []providers.Grant{{Repository: "a/b", Access: providers.Pull}, {Repository: "c", Access: providers.Push}},
-			user:   "oauth2", password: "minted for repository:a/b:pull repository:c:pull,push", life: 10 * time.Minute},
-		{name: "Quay", account: providers.Account{Username: "acme+ci", ExpiresIn: providers.Duration(time.Hour)}, options: &httpexchange.Options{
-			URL: srv.URL + "/oauth2/federation/robot/token", Method: "GET", IdentityToken: identity(t, "env:ID"),
-			Headers:      map[string]string{"Authorization": `Basic {{base64 .Username ":" .IdentityToken}}`},
-			PasswordPath: "token"}, grants: []providers.Grant{{Repository: "a", Access: providers.Pull}},
-			user: "acme+ci", password: "robot-token", life: time.Hour, wider: true},
+			user:   "oauth2", password: "minted for repository:a/b:pull repository:c:pull,push", life: 10 * time.Minute,
+		},
+		{
+			name: "Quay", account: providers.Account{Username: "acme+ci", ExpiresIn: providers.Duration(time.Hour)}, options: &httpexchange.Options{
+				URL: srv.URL + "/oauth2/federation/robot/token", Method: "GET", IdentityToken: identity(t, "env:ID"),
+				Headers:      map[string]string{"Authorization": `Basic {{base64 .Username ":" .IdentityToken}}`},
+				PasswordPath: "token",
+			}, grants: []providers.Grant{{Repository: "a", Access: providers.Pull}},
+			user: "acme+ci", password: "robot-token", life: time.Hour, wider: true,
+		},
 		{name: "JFrog", options: &httpexchange.Options{
 			URL: srv.URL + "/access/api/v1/oidc/token", IdentityToken: identity(t, "env:ID"),
 			JSON:         map[string]string{"provider_name": `github "main"`, "subject_token": subject},
-			UsernamePath: "username", PasswordPath: "access_token", ExpiresInPath: "expires_in"}, user: "ci-user", password: "jfrog-token", life: time.Hour},
+			UsernamePath: "username", PasswordPath: "access_token", ExpiresInPath: "expires_in",
+		}, user: "ci-user", password: "jfrog-token", life: time.Hour},
 		{name: "JFrog, body by hand", options: &httpexchange.Options{
 			URL: srv.URL + "/access/api/v1/oidc/token", IdentityToken: identity(t, "env:ID"), ContentType: "application/json",
 			Body:         `{"provider_name": {{json "github \"main\""}}, "subject_token": {{.IdentityToken | json}}}`,
-			UsernamePath: "username", PasswordPath: "access_token", ExpiresInPath: "expires_in"}, user: "ci-user", password: "jfrog-token", life: time.Hour},
+			UsernamePath: "username", PasswordPath: "access_token", ExpiresInPath: "expires_in",
+		}, user: "ci-user", password: "jfrog-token", life: time.Hour},
 		{name: "Vault", options: &httpexchange.Options{
 			URL: srv.URL + "/v1/artifactory/token/{{.Host | urlquery}}", Method: "GET", Secret: ref(t, "keyring:vault"), Headers: map[string]string{"X-Vault-Token": "{{.Secret}}"},
-			UsernamePath: "data.users[0].name", PasswordPath: `data.users[0]["secret.value"]`, ExpiresInPath: "lease_duration"}, user: "reg.example", password: "leased", life: 2 * time.Minute},
+			UsernamePath: "data.users[0].name", PasswordPath: `data.users[0]["secret.value"]`, ExpiresInPath: "lease_duration",
+		}, user: "reg.example", password: "leased", life: 2 * time.Minute},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			tc.account.CAFile, tc.account.Options = ca.File(), tc.options

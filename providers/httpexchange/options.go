@@ -69,6 +69,9 @@ func compile(a providers.Account, o *Options) (*plan, error) {
 	if a.Endpoint != "" {
 		return nil, errors.New("endpoint has no meaning here: url is the endpoint")
 	}
+	if a.Rotate > 0 || !a.RotateTo.IsZero() {
+		return nil, errors.New("rotate has no meaning here: the secret belongs to the service at url")
+	}
 	p := &plan{method: o.Method, contentType: o.ContentType, secret: o.Secret}
 	if p.method == "" {
 		p.method = http.MethodPost

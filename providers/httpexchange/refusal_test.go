@@ -219,7 +219,8 @@ func TestVariablesAndFilesOfTheOptionsAreNamed(t *testing.T) {
 		t.Errorf("variables %v", got)
 	}
 	s, _ := open(t, providers.Account{Username: "ci", Password: ref(t, "file:/run/secret"), ExpiresIn: 1, Options: &httpexchange.Options{
-		URL: "https://sts.example/", IdentityToken: identity(t, "kubernetes"), Headers: map[string]string{"A": "{{.Secret}}{{.IdentityToken}}"}, PasswordPath: "t"}}, nil)
+		URL: "https://sts.example/", IdentityToken: identity(t, "kubernetes"), Headers: map[string]string{"A": "{{.Secret}}{{.IdentityToken}}"}, PasswordPath: "t",
+	}}, nil)
 	if w := fmt.Sprint(s.(providers.Watcher).Watches()); !strings.Contains(w, "/run/secret") || !strings.Contains(w, "kubernetes.io/serviceaccount/token") {
 		t.Errorf("files %s", w)
 	}

@@ -83,8 +83,16 @@ func run(ctx context.Context, write, quick bool, only string) error {
 		name string
 		run  func() error
 	}{
-		{"get", b.warmGet}, {"burst", b.coldBurst}, {"size", b.sizes}, {"run", b.runOverhead}, {"jobs", b.jobs}, {"mints", b.mints},
-		{"throughput", b.throughput}, {"memory", b.memory}, {"soak", b.soak}, {"shared", b.sharedConfig},
+		{"get", b.warmGet},
+		{"burst", b.coldBurst},
+		{"size", b.sizes},
+		{"run", b.runOverhead},
+		{"jobs", b.jobs},
+		{"mints", b.mints},
+		{"throughput", b.throughput},
+		{"memory", b.memory},
+		{"soak", b.soak},
+		{"shared", b.sharedConfig},
 	} {
 		if only != "" && only != m.name {
 			continue

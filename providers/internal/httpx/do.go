@@ -173,7 +173,7 @@ func (c *Client) checkClock(res *http.Response) {
 	if diff.Abs() <= skewAllowed || c.skew.Swap(true) {
 		return
 	}
-	c.log.Warn("clock differs by "+diff.Abs().Round(time.Minute).String()+"; check the time of this machine", "server", Printable(res.Request.URL.Host, 100))
+	c.log.Warn("the clock differs from a server's; check the time of this machine", "by", diff.Abs().Round(time.Minute).String(), "server", Printable(res.Request.URL.Host, 100))
 }
 
 // hop is one request of a redirect chain.

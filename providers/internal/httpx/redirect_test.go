@@ -74,8 +74,10 @@ func (r *rig) do(t *testing.T, method string, same bool) error {
 	if method == http.MethodPost {
 		body = []byte("password=" + canary)
 	}
-	_, err := r.client.Do(t.Context(), httpx.Request{Method: method, URL: r.a.URL + "/0", Body: body, SameOrigin: same,
-		Header: http.Header{"Authorization": {"Bearer " + canary}, "X-Vault-Token": {canary}}})
+	_, err := r.client.Do(t.Context(), httpx.Request{
+		Method: method, URL: r.a.URL + "/0", Body: body, SameOrigin: same,
+		Header: http.Header{"Authorization": {"Bearer " + canary}, "X-Vault-Token": {canary}},
+	})
 	return err
 }
 

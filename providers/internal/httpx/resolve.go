@@ -29,8 +29,10 @@ func Resolve(ctx context.Context, d providers.Deps, h providers.Host, ref provid
 		return providers.NewSecret(one), nil
 	}
 	if HasBreak(s.Reveal()) {
-		return providers.Secret{}, &providers.Error{Kind: providers.Misconfigured, Host: h,
-			Err: fmt.Errorf("%s holds a line break or a NUL byte", ref)}
+		return providers.Secret{}, &providers.Error{
+			Kind: providers.Misconfigured, Host: h,
+			Err: fmt.Errorf("%s holds a line break or a NUL byte", ref),
+		}
 	}
 	return s, nil
 }

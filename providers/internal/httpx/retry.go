@@ -4,6 +4,7 @@ package httpx
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -33,16 +34,15 @@ func (c *Client) next(ctx context.Context, r Request, fail *providers.Error, try
 
 // passing reports failures that another try may not meet again.
 func passing(err error) bool {
-	switch e := err.(type) {
-	case *StatusError:
+	if e, ok := errors.AsType[*StatusError](err); ok {
 		switch e.Status {
 		case 429, 500, 502, 503, 504:
 			return true
 		}
-	case *TransportError:
-		return e.passing
+		return false
 	}
-	return false
+	e, ok := errors.AsType[*TransportError](err)
+	return ok && e.passing
 }
 
 // retryAfter reads Retry-After: whole seconds or a date, measured against the

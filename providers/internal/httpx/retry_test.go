@@ -97,9 +97,17 @@ func TestOnlyReplayableRequestsAreSentAgain(t *testing.T) {
 		{Request{Method: "POST"}, fails(errReset), 1},
 		{Request{Method: "POST", Replay: true}, answer(503), 3},
 		{Request{Method: "HEAD"}, fails(errRefused), 3},
-		{Request{}, answer(400), 1}, {Request{}, answer(401), 1}, {Request{}, answer(403), 1}, {Request{}, answer(404), 1}, {Request{}, answer(408), 1},
-		{Request{}, answer(501), 1}, {Request{}, answer(429), 3}, {Request{}, answer(500), 3}, {Request{}, answer(504), 3},
-		{Request{}, fails(&AddrError{Reason: "is private"}), 1}, {Request{}, fails(errTooLarge), 1},
+		{Request{}, answer(400), 1},
+		{Request{}, answer(401), 1},
+		{Request{}, answer(403), 1},
+		{Request{}, answer(404), 1},
+		{Request{}, answer(408), 1},
+		{Request{}, answer(501), 1},
+		{Request{}, answer(429), 3},
+		{Request{}, answer(500), 3},
+		{Request{}, answer(504), 3},
+		{Request{}, fails(&AddrError{Reason: "is private"}), 1},
+		{Request{}, fails(errTooLarge), 1},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			c, s := scripted(t, tc.step)

@@ -37,8 +37,10 @@ func TestNoEncodingOfASecretSurvives(t *testing.T) {
 	j, _ := json.Marshal(secret)
 	red := newRedactor(Request{
 		Secrets: []providers.Secret{providers.NewSecret(secret)},
-		Header: http.Header{"Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte("usr:headerPassword99"))},
-			"Private-Token": {"glpat-abcdefgh"}, "Accept": {"application/json"}},
+		Header: http.Header{
+			"Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte("usr:headerPassword99"))},
+			"Private-Token": {"glpat-abcdefgh"}, "Accept": {"application/json"},
+		},
 	})
 	for _, leak := range []string{
 		secret, secret[5:20], url.QueryEscape(secret), url.PathEscape(secret), hex.EncodeToString([]byte(secret)),

@@ -121,7 +121,9 @@ func TestGitHubRequestTokenStaysOnItsOrigin(t *testing.T) {
 	t.Parallel()
 	ca := httpxtest.NewCA(t)
 	other := ca.Server(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Errorf("%s arrived at the other origin", r.URL) }))
-	s := ca.Server(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, 307) }))
+	s := ca.Server(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
+	}))
 	for url, want := range map[string]string{
 		s.URL + "/?x=y":          "redirect to another origin",
 		"http://runner.example/": "is no https URL",

@@ -79,8 +79,6 @@ type parser struct {
 	i int
 }
 
-func (p *parser) rest() string { return p.s[p.i:] }
-
 func (p *parser) skip(chars string) {
 	for p.i < len(p.s) && strings.IndexByte(chars, p.s[p.i]) >= 0 {
 		p.i++

@@ -15,13 +15,19 @@ func TestChallengesOfRealRegistriesAreRead(t *testing.T) {
 		values []string
 		want   []Challenge
 	}{
-		"distribution": {[]string{`Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/alpine:pull,push"`},
-			[]Challenge{{"bearer", map[string]string{"realm": "https://auth.docker.io/token", "service": "registry.docker.io", "scope": "repository:library/alpine:pull,push"}}}},
+		"distribution": {
+			[]string{`Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/alpine:pull,push"`},
+			[]Challenge{{"bearer", map[string]string{"realm": "https://auth.docker.io/token", "service": "registry.docker.io", "scope": "repository:library/alpine:pull,push"}}},
+		},
 		"nexus upper case": {[]string{`BASIC realm="Sonatype Nexus Repository Manager"`}, []Challenge{{"basic", map[string]string{"realm": "Sonatype Nexus Repository Manager"}}}},
-		"gitea, two headers": {[]string{`Bearer realm="https://g/v2/token",service="container_registry",scope="*"`, `Basic realm="https://g/v2",service="container_registry",scope="*"`},
-			[]Challenge{{"bearer", map[string]string{"realm": "https://g/v2/token", "service": "container_registry", "scope": "*"}}, {"basic", map[string]string{"realm": "https://g/v2", "service": "container_registry", "scope": "*"}}}},
-		"three in one header": {[]string{`Negotiate, NTLM TlRMTVNTUAAB==, Basic realm="a, b=\"c\"" , charset = utf-8`},
-			[]Challenge{{"negotiate", nil}, {"ntlm", nil}, {"basic", map[string]string{"realm": `a, b="c"`, "charset": "utf-8"}}}},
+		"gitea, two headers": {
+			[]string{`Bearer realm="https://g/v2/token",service="container_registry",scope="*"`, `Basic realm="https://g/v2",service="container_registry",scope="*"`},
+			[]Challenge{{"bearer", map[string]string{"realm": "https://g/v2/token", "service": "container_registry", "scope": "*"}}, {"basic", map[string]string{"realm": "https://g/v2", "service": "container_registry", "scope": "*"}}},
+		},
+		"three in one header": {
+			[]string{`Negotiate, NTLM TlRMTVNTUAAB==, Basic realm="a, b=\"c\"" , charset = utf-8`},
+			[]Challenge{{"negotiate", nil}, {"ntlm", nil}, {"basic", map[string]string{"realm": `a, b="c"`, "charset": "utf-8"}}},
+		},
 		"empty parts":     {[]string{` , ,Basic realm=x,,service=y,`, ""}, []Challenge{{"basic", map[string]string{"realm": "x", "service": "y"}}}},
 		"kerberos answer": {[]string{"Negotiate oRQwEqADCgEB/+=, Bearer realm=\"https://a/t\""}, []Challenge{{"negotiate", nil}, {"bearer", map[string]string{"realm": "https://a/t"}}}},
 		"a bare basic":    {[]string{"Basic"}, []Challenge{{"basic", nil}}},

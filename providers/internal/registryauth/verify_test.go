@@ -153,7 +153,9 @@ func TestWhatIsNoRegistryIsSaid(t *testing.T) {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="https://x`)
 			w.WriteHeader(401)
 		}, providers.Misconfigured, "an unterminated quote"},
-		"a redirect": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://other.example/v2/", 307) }, providers.Unavailable, "redirect to another origin (https://other.example) refused"},
+		"a redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://other.example/v2/", http.StatusTemporaryRedirect)
+		}, providers.Unavailable, "redirect to another origin (https://other.example) refused"},
 		"refuses after": {func(w http.ResponseWriter, r *http.Request) {
 			if r.Header.Get("Authorization") == "" {
 				w.Header().Set("WWW-Authenticate", "Basic realm=x")
@@ -232,7 +234,7 @@ func TestHostileTokenServersSeeNothing(t *testing.T) {
 				w.WriteHeader(405)
 				return
 			}
-			http.Redirect(w, r, evil.URL, 307)
+			http.Redirect(w, r, evil.URL, http.StatusTemporaryRedirect)
 		}, providers.Unavailable, "redirect to another origin"},
 		"an SSO page": {"", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>log in " + canary)) }, providers.Unavailable, "a web page"},
 		"2FA":         {"", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"detail":"2FA required"}`)) }, providers.Unavailable, "holds no token: 2FA required"},

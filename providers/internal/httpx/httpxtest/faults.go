@@ -115,14 +115,18 @@ func brokenServers() []Fault {
 			return NewCA(t).Server(t, http.NotFoundHandler()).Listener.Addr().String()
 		}},
 		{Name: "TLS asks for a client certificate", Kind: providers.Unavailable, Want: "tls: ", Server: func(t testing.TB, ca *CA) string {
-			s := ca.ServerWith(t, http.NotFoundHandler(), &tls.Config{ClientAuth: tls.RequireAnyClientCert,
-				Certificates: []tls.Certificate{ca.Leaf(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour), "127.0.0.1")}})
+			s := ca.ServerWith(t, http.NotFoundHandler(), &tls.Config{
+				ClientAuth:   tls.RequireAnyClientCert,
+				Certificates: []tls.Certificate{ca.Leaf(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour), "127.0.0.1")},
+			})
 			return s.Listener.Addr().String()
 		}},
 		{Name: "malformed answer that repeats the request", Kind: providers.Unavailable, Want: "no valid HTTP", Server: parrot},
 		{Name: "TLS 1.0", Kind: providers.Unavailable, Want: "tls: ", Server: func(t testing.TB, ca *CA) string {
-			s := ca.ServerWith(t, http.NotFoundHandler(), &tls.Config{MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10,
-				Certificates: []tls.Certificate{ca.Leaf(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour), "127.0.0.1")}})
+			s := ca.ServerWith(t, http.NotFoundHandler(), &tls.Config{
+				MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10,
+				Certificates: []tls.Certificate{ca.Leaf(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour), "127.0.0.1")},
+			})
 			return s.Listener.Addr().String()
 		}},
 	}

@@ -132,7 +132,8 @@ func (ca *CA) Server(t testing.TB, h http.Handler, names ...string) *httptest.Se
 		names = []string{"127.0.0.1"}
 	}
 	return ca.ServerWith(t, h, &tls.Config{Certificates: []tls.Certificate{
-		ca.Leaf(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour), names...)}})
+		ca.Leaf(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour), names...),
+	}})
 }
 
 // ServerWith starts an https server with a TLS configuration of its own.
