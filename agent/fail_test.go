@@ -82,3 +82,26 @@ func TestAFailureWithoutAHintOfItsOwnStillSaysWhatToDo(t *testing.T) {
 		}
 	}
 }
+
+// fixedProvider cannot narrow.
+type fixedProvider struct{ *testProvider }
+
+func (fixedProvider) FixedRights() bool { return true }
+
+func TestAJobIsToldWhatCannotBeNarrowed(t *testing.T) {
+	for narrow, want := range map[providers.Narrow]string{
+		providers.NarrowPrefer: "pull team/app", providers.NarrowRequire: "nothing: ",
+	} {
+		a := account("a", "reg.example")
+		a.Narrow = narrow
+		r := newRig(t, a)
+		r.o.Providers = []providers.Provider{fixedProvider{r.p}}
+		id := r.jobResponse(r.job(api.JobRequest{Targets: []string{"reg.example/team/app=pull"}}, nil)).Identities[0]
+		if !strings.HasPrefix(id.Access, want) || id.Wider != (narrow == providers.NarrowPrefer) {
+			t.Errorf("narrow %s: %+v", narrow, id)
+		}
+		if id := r.jobResponse(r.job(api.JobRequest{}, nil)).Identities[0]; id.Wider {
+			t.Errorf("a job without targets: %+v", id)
+		}
+	}
+}

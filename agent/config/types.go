@@ -59,7 +59,7 @@ type Policy struct {
 // Mirror is one [[mirror]].
 type Mirror struct {
 	Host    providers.Host `toml:"host" doc:"the registry that is mirrored: docker.io"`
-	Mirrors []string       `toml:"mirrors" doc:"mirrors in order: HOST or HOST/PATH (a path works for containerd, podman and buildkit, not for the docker engine)"`
+	Mirrors []string       `toml:"mirrors" doc:"mirrors in order: HOST or HOST/PATH; regmint run writes them for podman, buildah and skopeo"`
 	Source  string         `toml:"-"` // where it was read: "config.toml:14"
 }
 

@@ -5,10 +5,12 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/regmint/regmint/agent/config"
 	"github.com/regmint/regmint/configdir"
 )
 
@@ -97,17 +99,39 @@ func (a *app) runSettings(o runOptions, caller configdir.Caller) (configdir.Sett
 		}
 	}
 	s.Dir, s.CAFile = o.dir, o.caFile
-	if len(o.mirrors) > 0 {
-		for _, m := range o.mirrors {
-			if m == "" || strings.ContainsAny(m, " \t\"'\\") || strings.Contains(m, "://") {
-				return s, fmt.Errorf("--mirror %s: write HOST or HOST/PATH", printable(m))
-			}
-			host, _, _ := strings.Cut(m, "/")
-			s.Hosts = append(s.Hosts, host)
+	for _, m := range o.mirrors {
+		if m == "" || strings.ContainsAny(m, " \t\"'\\") || strings.Contains(m, "://") {
+			return s, fmt.Errorf("--mirror %s: write HOST or HOST/PATH", printable(m))
 		}
-		s.Mirrors = []configdir.Mirror{{Host: configdir.HubHost, Mirrors: o.mirrors}}
+	}
+	if len(o.mirrors) > 0 {
+		addMirrors(&s, configdir.Mirror{Host: configdir.HubHost, Mirrors: o.mirrors})
 	}
 	return s, nil
+}
+
+// addMirrors makes the job use mirrors; what is there for a host already stays:
+// the flag, then the job's own file, then the configuration.
+func addMirrors(s *configdir.Settings, mirrors ...configdir.Mirror) {
+	for _, m := range mirrors {
+		if slices.ContainsFunc(s.Mirrors, func(have configdir.Mirror) bool { return have.Host == m.Host }) {
+			continue
+		}
+		s.Mirrors = append(s.Mirrors, m)
+		for _, name := range m.Mirrors {
+			host, _, _ := strings.Cut(name, "/")
+			s.Hosts = append(s.Hosts, host)
+		}
+	}
+}
+
+// mirrorsOf are the mirrors of a configuration.
+func mirrorsOf(cfg *config.Config) []configdir.Mirror {
+	var out []configdir.Mirror
+	for _, m := range cfg.Mirrors {
+		out = append(out, configdir.Mirror{Host: m.Host.String(), Mirrors: m.Mirrors})
+	}
+	return out
 }
 
 // narrowedHint names the flag that a failed command may have lacked.

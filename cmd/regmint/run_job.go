@@ -33,6 +33,7 @@ type runJob struct {
 	mu     sync.Mutex
 	lease  *api.Lease
 	logins map[string]api.Login // stored in the job: given to the next agent
+	mirror []configdir.Mirror   // of --config and of the configuration
 	ended  string               // why the agent closed the job
 }
 
@@ -54,6 +55,11 @@ func (a *app) run(ctx context.Context, o runOptions) (int, error) {
 	if j.dir, err = configdir.CreateNew(paths.JobsDir()); err != nil {
 		return exitRunFailed, err
 	}
+	if settings.Dir != "" {
+		if _, err := os.Lstat(settings.Dir); errors.Is(err, os.ErrNotExist) {
+			defer func() { _ = os.Remove(settings.Dir) }() // made for this job; only where nothing else came into it
+		}
+	}
 	defer j.remove()
 	if err := j.prepare(ctx, caller); err != nil {
 		return exitRunFailed, err
@@ -63,6 +69,7 @@ func (a *app) run(ctx context.Context, o runOptions) (int, error) {
 		return exitRunFailed, err
 	}
 	settings.Hosts = append(settings.Hosts, resp.Hosts...)
+	addMirrors(&settings, j.mirror...)
 	settings.Socket = paths.JobSocket(j.dir.ID)
 	if o.static {
 		if settings.Static, err = j.staticLogins(ctx, resp); err != nil {
@@ -120,6 +127,11 @@ func (j *runJob) prepare(ctx context.Context, caller configdir.Caller) error {
 	}); err != nil {
 		return err
 	}
+	if f, err := j.a.files(); err == nil {
+		if cfg, err := j.a.loader(f)(true); err == nil { // what is wrong with it the agent says
+			j.mirror = mirrorsOf(cfg)
+		}
+	}
 	return j.ownConfig(ctx)
 }
 
@@ -171,6 +183,7 @@ func (j *runJob) ownConfig(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	j.mirror = append(mirrorsOf(cfg), j.mirror...)
 	j.req.ConfigName, j.req.ConfigText = file, string(text)
 	j.req.Resolved = map[string]string{}
 	r := config.Resolver{Env: j.a.env, ExecEnv: config.ExecEnv(j.a.environ())}
@@ -351,7 +364,11 @@ func (j *runJob) introduce(resp *api.JobResponse, report configdir.Report) {
 		if as == "" {
 			as = id.Account
 		}
-		who = append(who, id.Host+" as "+as+" ("+id.Access+")")
+		access := id.Access
+		if id.Wider {
+			access += "; its secret can do more"
+		}
+		who = append(who, id.Host+" as "+as+" ("+access+")")
 	}
 	switch n := len(who); {
 	case n == 0:
@@ -360,12 +377,42 @@ func (j *runJob) introduce(resp *api.JobResponse, report configdir.Report) {
 		who = append(who[:4], fmt.Sprintf("and %d more", n-4))
 	}
 	j.a.say("job %s: %s", short(j.dir.ID), strings.Join(who, ", "))
+	for _, h := range j.nobodyAt(resp) {
+		j.a.say("no account for %s yet: log in inside the job, or before it with: regmint login %s", h, h)
+	}
 	if len(report.Carried) > 0 {
 		j.a.say("your other logins go on working: %s", strings.Join(report.Carried, ", "))
 	}
 	for _, n := range report.Notes {
 		j.a.say("%s", n)
 	}
+}
+
+// nobodyAt are the hosts of targets that nothing would answer for.
+func (j *runJob) nobodyAt(resp *api.JobResponse) []string {
+	var out []string
+	for _, text := range j.o.targets {
+		t, err := providers.ParseTarget(text)
+		if err != nil {
+			continue // the agent has refused it
+		}
+		host := t.Host.String()
+		known := slices.Contains(out, host) ||
+			slices.ContainsFunc(resp.Identities, func(id api.JobIdentity) bool { return id.Host == host }) ||
+			slices.ContainsFunc(resp.Behind, func(b api.Behind) bool {
+				k, err := providers.ParseKey(b.Host)
+				return b.Host == "*" || err == nil && k.Host == t.Host
+			}) ||
+			slices.ContainsFunc(j.a.providers, func(p providers.Provider) bool { return p.Match(t.Host) }) ||
+			slices.ContainsFunc(j.req.Logins, func(l api.Login) bool {
+				k, err := providers.ParseKey(l.ServerURL)
+				return err == nil && k.Host == t.Host
+			})
+		if !known {
+			out = append(out, host)
+		}
+	}
+	return out
 }
 
 func short(id string) string { return id[:min(4, len(id))] }
