@@ -85,6 +85,7 @@ func TestIncompleteAccountsSayWhatToRun(t *testing.T) {
 		`account "work": no username; set username, or run: regmint login reg.example:5000`: func(a *providers.Account) { a.Username = "" },
 		"run: regmint login reg.example:5000":                                               func(a *providers.Account) { a.Password = providers.SecretRef{} },
 		"username holds a line break":                                                       func(a *providers.Account) { a.Username = "a\rb" },
+		"rotate has no meaning":                                                             func(a *providers.Account) { a.Rotate = providers.Duration(time.Hour) },
 		"endpoint has no meaning":                                                           func(a *providers.Account) { a.Endpoint = "https://x.example" },
 		"options of another provider":                                                       func(a *providers.Account) { a.Options = &struct{}{} },
 		"ca_file":                                                                           func(a *providers.Account) { a.CAFile = "/does/not/exist" },

@@ -55,6 +55,7 @@ func TestConfigurationMistakesAreNamed(t *testing.T) {
 		"no template uses {{.IdentityToken}}":     func(_ *providers.Account, o *Options) { o.IdentityToken = id },
 		"audience belongs to identity_token":      func(_ *providers.Account, o *Options) { o.Audience = "a" },
 		"form.t: no valid template":               func(_ *providers.Account, o *Options) { o.Form["t"] = "{{.Secret" },
+		"rotate has no meaning":                   func(a *providers.Account, _ *Options) { a.Rotate = providers.Duration(time.Hour) },
 		"endpoint has no meaning":                 func(a *providers.Account, _ *Options) { a.Endpoint = "https://x.example" },
 		"form.t: a template has no field .Env":    func(_ *providers.Account, o *Options) { o.Form["t"] = "{{.Env}}" },
 		"form.t: a template has no function html": func(_ *providers.Account, o *Options) { o.Form["t"] = "{{html .Host}}" },
