@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/regmint/regmint/test/fakeregistry"
@@ -85,7 +84,7 @@ func parallel(s *stage, reg, _ *fakeregistry.Server) error {
 func killed(s *stage, _, _ *fakeregistry.Server) error {
 	s.title("5. a job is killed with SIGKILL: nothing is left")
 	cmd := s.command("regmint", "run", "-q", "--", "sleep", "60")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	ownGroup(cmd)
 	s.prompt(cmd.Args)
 	if err := cmd.Start(); err != nil {
 		return err
@@ -99,7 +98,7 @@ func killed(s *stage, _, _ *fakeregistry.Server) error {
 		return errors.New("the job was not opened")
 	}
 	s.say("job directories while it runs: %d", count(jobs))
-	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	killGroup(cmd)
 	_ = cmd.Wait()
 	if err := s.until(func() bool { return count(jobs) == 0 }); err != nil {
 		return fmt.Errorf("%d job directories are left", count(jobs))
