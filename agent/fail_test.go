@@ -49,7 +49,7 @@ func TestARefusalHidesNobodyElsesLogin(t *testing.T) {
 }
 
 func TestLoginsOfHostsThatReadAlikeAreKeptApart(t *testing.T) {
-	hosts := []string{"reg:5", "reg-5", "Taken.example"}
+	hosts := []string{"reg:5", "reg-5", "Taken.example", "soft", "[::]"}
 	r := newRig(t, account("taken.example", "other.example"))
 	for _, h := range hosts {
 		if reply := r.Store(t.Context(), nil, api.Login{ServerURL: h, Username: "ann", Secret: "pw-" + h}); reply.Outcome != api.OK {

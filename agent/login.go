@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"hash/maphash"
@@ -178,9 +179,9 @@ func AccountName(h providers.Host) string {
 // with a number where another host's account has it (reg:5 and reg-5 read
 // alike).
 func NewAccountName(h providers.Host, accounts []providers.Account) string {
-	base := AccountName(h)
+	base := cmp.Or(AccountName(h), "registry") // [::] has no letter
 	name := base
-	for n := 2; slices.ContainsFunc(accounts, func(a providers.Account) bool {
+	for n := 2; config.CheckAccountName(name) != nil || slices.ContainsFunc(accounts, func(a providers.Account) bool {
 		return strings.EqualFold(a.Name, name) && (a.Layer != providers.LayerSaved || hostOf(a) != h)
 	}); n++ {
 		name = base + "-" + strconv.Itoa(n)

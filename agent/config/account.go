@@ -119,7 +119,7 @@ func optionFields(p providers.Provider) []field {
 // checkAccount validates the common keys and fills what they imply.
 func (l *loader) checkAccount(d *decoder, t *table, a *providers.Account) {
 	if a.Name != "" {
-		if err := checkName(a.Name); err != nil {
+		if err := CheckAccountName(a.Name); err != nil {
 			d.fail(t.key("name"), "", "account.name: %s", err)
 		}
 	}
@@ -151,10 +151,10 @@ func (l *loader) checkAccount(d *decoder, t *table, a *providers.Account) {
 	}
 }
 
-// checkName: names stand in links (docker-credential-regmint-NAME), variables
-// and commands.
-func checkName(s string) error {
-	if len(s) > 128 || strings.Trim(s, ".-_") != s || strings.ContainsFunc(s, func(r rune) bool { return !isNameRune(r) }) {
+// CheckAccountName says what is wrong with the name of an account: names stand
+// in links (docker-credential-regmint-NAME), variables and commands.
+func CheckAccountName(s string) error {
+	if len(s) > 128 || s == "" || strings.Trim(s, ".-_") != s || strings.ContainsFunc(s, func(r rune) bool { return !isNameRune(r) }) {
 		return errors.New("use up to 128 letters, digits, dots, - and _, with a letter or digit at both ends")
 	}
 	if s == "soft" {

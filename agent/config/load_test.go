@@ -153,7 +153,7 @@ hosts = ["*.cloud.example", "x.example"]
 	var names []string
 	for _, a := range c.Accounts {
 		names = append(names, a.Name)
-		if err := checkName(a.Name); err != nil {
+		if err := CheckAccountName(a.Name); err != nil {
 			t.Errorf("%q: %v", a.Name, err)
 		}
 	}

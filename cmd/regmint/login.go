@@ -78,7 +78,7 @@ func (a *app) login(ctx context.Context, o loginOptions, hosts []string) error {
 		return usage("", "--wire and --no-wire exclude each other")
 	}
 	if o.as != "" {
-		if err := checkAccountName(o.as); err != nil {
+		if err := config.CheckAccountName(o.as); err != nil {
 			return usage("", "--as: %w", err)
 		}
 	}

@@ -98,21 +98,6 @@ func checkSecret(s string) error {
 	return nil
 }
 
-// checkAccountName: names stand in links, variables and commands.
-func checkAccountName(s string) error {
-	if len(s) > 128 || s == "" || strings.Trim(s, ".-_") != s || strings.ContainsFunc(s, func(r rune) bool { return !isNameRune(r) }) {
-		return errors.New("use up to 128 letters, digits, dots, - and _, with a letter or digit at both ends")
-	}
-	if s == "soft" {
-		return errors.New(`"soft" is taken: docker-credential-regmint-soft means something else`)
-	}
-	return nil
-}
-
-func isNameRune(r rune) bool {
-	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' || r == '.'
-}
-
 // describe says what protects saved logins.
 func (l *local) describe() string {
 	if l.err != nil {
