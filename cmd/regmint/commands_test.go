@@ -70,7 +70,7 @@ func TestCommandsInDocsAreUpToDate(t *testing.T) {
 	want := commandsReference(a.rootCmd())
 	path := filepath.Join("..", "..", "docs", "commands.md")
 	if os.Getenv("GOLDEN_UPDATE") != "" {
-		if err := os.WriteFile(path, []byte(want), 0o644); err != nil { //nolint:gosec // a document
+		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
