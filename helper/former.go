@@ -4,6 +4,7 @@ package helper
 
 import (
 	"context"
+	"encoding/json"
 	"maps"
 
 	"github.com/regmint/regmint/agent/api"
@@ -29,6 +30,17 @@ func FormerChange(ctx context.Context, path, verb, input string) error {
 	}
 	_, err := run(ctx, behindLimit, path, verb, input)
 	return err
+}
+
+// FormerIsEmpty says that the helper at path was asked for its logins and has
+// none.
+func FormerIsEmpty(ctx context.Context, path string) bool {
+	if !mayRun(path) {
+		return false
+	}
+	out, err := run(ctx, mergeLimit, path, "list", "")
+	var entries map[string]string
+	return err == nil && json.Unmarshal([]byte(out), &entries) == nil && len(entries) == 0
 }
 
 // FormerList merges what former helpers know into all; the first to name a

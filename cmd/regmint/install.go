@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/regmint/regmint/configdir"
+	"github.com/regmint/regmint/helper"
 	"github.com/regmint/regmint/providers"
 )
 
@@ -69,6 +70,7 @@ func (a *app) install(ctx context.Context, o installOptions) error {
 	if err != nil {
 		return err
 	}
+	dropEmptyKeychain(ctx, plan)
 	if o.print {
 		if err := plan.Print(a.out); err != nil {
 			return err
@@ -87,6 +89,19 @@ func (a *app) install(ctx context.Context, o installOptions) error {
 	a.sayInstalled(plan)
 	a.tellAgent(ctx, "")
 	return nil
+}
+
+// dropEmptyKeychain keeps a keychain that nobody chose, and that holds nothing,
+// from getting new logins: docker takes one where it finds its program, set up
+// or not, and a login would fail of it.
+func dropEmptyKeychain(ctx context.Context, plan *configdir.Plan) {
+	nobodys := slices.ContainsFunc(plan.Changes, func(c configdir.Change) bool {
+		return slices.Equal(c.Key, []string{"credsStore"}) && c.Before == nil
+	})
+	path := plan.Behind["*"]
+	if nobodys && filepath.IsAbs(path) && helper.FormerIsEmpty(ctx, path) {
+		delete(plan.Behind, "*")
+	}
 }
 
 // checkWritable finds out before anything is changed.
