@@ -170,15 +170,14 @@ func (w *world) buildContext(base string) string {
 	return w.path("context")
 }
 
-// do runs commands; the result is that of the last one, the others must work.
-func do(t *testing.T, s shell, list []command) result {
-	t.Helper()
+// do runs commands; the result is that of the last one, or of the first that
+// fails.
+func do(s shell, list []command) result {
 	for _, c := range list[:len(list)-1] {
-		if c.args[0] == "docker" && c.args[1] == "image" {
-			s.run(c) // removes what may not be there
-			continue
+		removes := c.args[0] == "docker" && c.args[1] == "image" // what may not be there
+		if r := s.run(c); r.code != 0 && !removes {
+			return r
 		}
-		must(t, s, c)
 	}
-	return s.run(list[len(list)-1])
+	return s.run(last(list))
 }

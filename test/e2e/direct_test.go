@@ -27,7 +27,7 @@ func TestWithoutAnAgent(t *testing.T) {
 			for _, host := range []string{r.host, minted.host} {
 				ref := host + "/direct/" + c.name + ":1"
 				for _, list := range [][]command{c.push(w, ref), c.pull(w, ref)} {
-					if res := do(t, w, list); res.code != 0 {
+					if res := do(w, list); res.code != 0 {
 						t.Errorf("%s: exit %d\n%s", last(list), res.code, res.out)
 					}
 				}

@@ -81,7 +81,7 @@ func TestFailuresReachThePerson(t *testing.T) {
 				t.Run(c.name, func(t *testing.T) {
 					c.ready(t, w)
 					ref := r.host + "/errors/" + c.name + ":1"
-					res := do(t, w, c.push(w, ref))
+					res := do(w, c.push(w, ref))
 					if res.code == 0 {
 						t.Fatalf("it worked\n%s", res.out)
 					}

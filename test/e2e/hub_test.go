@@ -189,7 +189,7 @@ func TestDockerHubUnderAllItsNames(t *testing.T) {
 						name string
 						list []command
 					}{{"Hub push", h.push(w)}, {"Hub pull", h.pull(w)}} {
-						r := do(t, s, op.list)
+						r := do(s, op.list)
 						if r.code != 0 {
 							t.Fatalf("%s: exit %d\n%s", last(op.list), r.code, r.out)
 						}

@@ -8,6 +8,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -96,14 +97,25 @@ func (w *world) openJobWith(t *testing.T, env []string, flags ...string) *job {
 	return j
 }
 
-// run runs a command in the job.
+// run runs a command in the job. It may be called outside of the test's own
+// goroutine, one command at a time; -1 is the code of a job that is gone.
 func (j *job) run(c command) result {
 	j.t.Helper()
+	r, err := j.try(c)
+	if err != nil {
+		j.t.Errorf("%s: %v\n%s", c, err, j.said)
+		r.code = -1
+	}
+	return r
+}
+
+func (j *job) try(c command) (r result, err error) {
 	j.n++
 	base := fmt.Sprintf("%s/%d", j.dir, j.n)
 	if err := os.WriteFile(base+".in", []byte(c.stdin), 0o600); err != nil {
-		j.t.Fatal(err)
+		return r, err
 	}
+	defer os.Remove(base + ".in") // it may hold a password
 	var line strings.Builder
 	for _, kv := range c.env {
 		name, value, _ := strings.Cut(kv, "=")
@@ -112,27 +124,24 @@ func (j *job) run(c command) result {
 	for _, a := range c.args {
 		line.WriteString(quote(a) + " ")
 	}
-	r := result{at: time.Now()}
+	r.at = time.Now()
 	if _, err := fmt.Fprintf(j.stdin, "%s <%s.in >%s.out 2>&1; echo rc $?\n", line.String(), base, base); err != nil {
-		j.t.Fatalf("the job is gone: %v\n%s", err, j.said)
+		return r, err
 	}
 	select {
 	case l, ok := <-j.lines:
-		code, err := strconv.Atoi(strings.TrimPrefix(l, "rc "))
-		if !ok || err != nil {
-			j.t.Fatalf("%s: the job said %q\n%s", c, l, j.said)
+		if !ok {
+			return r, errors.New("the job is gone")
 		}
-		r.code = code
+		if r.code, err = strconv.Atoi(strings.TrimPrefix(l, "rc ")); err != nil {
+			return r, err
+		}
 	case <-time.After(commandLimit):
-		j.t.Fatalf("%s: no end after %s", c, commandLimit)
+		return r, fmt.Errorf("no end after %s", commandLimit)
 	}
-	_ = os.Remove(base + ".in") // it may hold a password
 	out, err := os.ReadFile(base + ".out")
-	if err != nil {
-		j.t.Fatal(err)
-	}
 	r.out = string(out)
-	return r
+	return r, err
 }
 
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

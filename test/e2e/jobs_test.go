@@ -40,18 +40,17 @@ func TestTwoJobsOfOneUserDoNotMix(t *testing.T) {
 	for _, c := range clients {
 		t.Run(c.name, func(t *testing.T) {
 			c.ready(t, w)
+			corners := map[string]*world{"a": w.corner("a"), "b": w.corner("b")}
 			var wg sync.WaitGroup
 			errs := make(chan error, 2)
 			for id, j := range jobs {
 				wg.Go(func() {
 					for i := range rounds {
 						ref := fmt.Sprintf("%s/%s/%s-%d:1", s.Host(), id, c.name, i)
-						for _, list := range [][]command{c.push(w.corner(id), ref), c.pull(w.corner(id), ref)} {
-							for n, step := range list {
-								if r := j.run(step); r.code != 0 && n == len(list)-1 {
-									errs <- fmt.Errorf("job %s: %s: exit %d\n%s", id, step, r.code, r.out)
-									return
-								}
+						for _, list := range [][]command{c.push(corners[id], ref), c.pull(corners[id], ref)} {
+							if r := do(j, list); r.code != 0 {
+								errs <- fmt.Errorf("job %s: %s: exit %d\n%s", id, last(list), r.code, r.out)
+								return
 							}
 						}
 					}
@@ -111,6 +110,7 @@ func TestLoginsInsideTwoJobsAreTheirOwn(t *testing.T) {
 	jobs := map[string]*job{"a": w.openJob(t, "-q"), "b": w.openJob(t, "-q")}
 	var wg sync.WaitGroup
 	errs := make(chan error, 16)
+	corners := map[string]*world{"a": w.corner("a"), "b": w.corner("b")}
 	for id, j := range jobs {
 		wg.Go(func() {
 			copied := w.path("copy-" + id)
@@ -119,10 +119,10 @@ func TestLoginsInsideTwoJobsAreTheirOwn(t *testing.T) {
 				cmd("sh", "-c", "cp -r \"$DOCKER_CONFIG\" "+copied),
 			}
 			for _, c := range clients[:4] {
-				steps = append(steps, c.push(w.corner(id), s.Host()+"/"+id+"/"+c.name+":1")...)
+				steps = append(steps, c.push(corners[id], s.Host()+"/"+id+"/"+c.name+":1")...)
 			}
 			// As werf goes on: with the copy, and with nothing of the job's environment.
-			push := last(clients[0].push(w.corner(id), s.Host()+"/"+id+"/copied:1"))
+			push := last(clients[0].push(corners[id], s.Host()+"/"+id+"/copied:1"))
 			steps = append(steps,
 				cmd("docker", "login", "-u", user, "--password-stdin", s.Host()).in("job-token-"+id).with("DOCKER_CONFIG="+copied, "WERF_DOCKER_CONFIG="+copied),
 				push.with("DOCKER_CONFIG="+copied),
@@ -215,11 +215,11 @@ func TestAPullLongerThanAPassword(t *testing.T) {
 		s.Inject(fakeregistry.Fault{Path: "/v2/slow/" + c.name + "/blobs", Identity: "bot-user", Times: 1, Delay: life + time.Second})
 		j := w.openJob(t, "-q")
 		wg.Go(func() {
-			if res := do(t, j, c.pull(w, ref)); res.code != 0 {
+			if res := do(j, c.pull(w, ref)); res.code != 0 {
 				t.Errorf("%s: exit %d\n%s", c.name, res.code, res.out)
 			}
 			// The job has the next password already.
-			if res := do(t, j, c.pull(w, ref)); res.code != 0 {
+			if res := do(j, c.pull(w, ref)); res.code != 0 {
 				t.Errorf("%s, second pull: exit %d\n%s", c.name, res.code, res.out)
 			}
 		})

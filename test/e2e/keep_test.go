@@ -108,11 +108,11 @@ func TestLoginsThatWereThereKeepWorking(t *testing.T) {
 					}
 					c.ready(t, w)
 					ref := r.host + "/kept/" + c.name + "-" + name + ":1"
-					if res := do(t, s, c.push(w, ref)); res.code != 0 {
+					if res := do(s, c.push(w, ref)); res.code != 0 {
 						t.Errorf("%s: %s: exit %d\n%s", name, c.name, res.code, res.out)
 					}
 					if ours {
-						if res := do(t, s, c.push(w, own.host+"/ours/"+c.name+":1")); res.code != 0 {
+						if res := do(s, c.push(w, own.host+"/ours/"+c.name+":1")); res.code != 0 {
 							t.Errorf("%s: %s, account of ours: exit %d\n%s", name, c.name, res.code, res.out)
 						}
 					}
@@ -127,7 +127,7 @@ func TestLoginsThatWereThereKeepWorking(t *testing.T) {
 			stage("installed", w, true)
 			stage("job", w.openJob(t, "-q"), true)
 			only := w.openJob(t, "-q", "--only", "-r", own.host)
-			if res := do(t, only, clients[0].push(w, r.host+"/kept/only:1")); res.code == 0 {
+			if res := do(only, clients[0].push(w, r.host+"/kept/only:1")); res.code == 0 {
 				t.Error("--only carried a login over")
 			}
 			must(t, w, cmd("regmint", "uninstall"))

@@ -108,7 +108,7 @@ func (m meeting) whole() {
 		name string
 		do   []command
 	}{{"push", m.c.push(m.w, m.ref())}, {"pull", m.c.pull(m.w, m.ref())}} {
-		r := do(m.t, m.s, op.do)
+		r := do(m.s, op.do)
 		if r.code != 0 {
 			m.t.Fatalf("%s: exit %d\n%s", last(op.do), r.code, r.out)
 		}
@@ -215,7 +215,7 @@ func TestALoginThatWouldNotBeUsedSaysSo(t *testing.T) {
 			if (res.code == 0) != kin {
 				t.Errorf("exit %d\n%s", res.code, res.out)
 			}
-			if got := do(t, w, c.push(w, r.host+"/e2e/base:1")); got.code != 0 {
+			if got := do(w, c.push(w, r.host+"/e2e/base:1")); got.code != 0 {
 				t.Errorf("exit %d\n%s", got.code, got.out)
 			}
 			if who := r.server.Stats().Who("e2e/base", "push"); !slices.Equal(who, []string{r.user}) {
