@@ -148,7 +148,7 @@ func (j *runJob) carry(caller configdir.Caller) error {
 	if v := j.a.lookup("DOCKER_AUTH_CONFIG"); v != "" {
 		more, err := configdir.ParseDockerAuthConfig(v)
 		if err != nil {
-			j.a.say("DOCKER_AUTH_CONFIG: %s; left out of the job", err)
+			j.a.say("%s; left out of the job", err)
 		}
 		logins = append(logins, more...) // later ones win: docker asks the variable first
 	}
