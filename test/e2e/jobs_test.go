@@ -170,12 +170,15 @@ func TestDockerLoginWithoutAUserKeepsTheRealSource(t *testing.T) {
 	w.dockerEngine()
 	must(t, w, cmd("regmint", "install"))
 	for name, s := range map[string]shell{"installed": w, "job": w.openJob(t, "-q")} {
-		before := must(t, w, cmd("regmint", "status", r.host, "--format", "json"))
+		before := accounts(must(t, w, cmd("regmint", "status", r.host, "--format", "json")))
+		if !strings.Contains(before, `"bot"`) {
+			t.Fatalf("status names no account: %s", before)
+		}
 		out := must(t, s, cmd("docker", "login", r.host))
 		if !strings.Contains(out, "Login Succeeded") {
 			t.Errorf("%s: docker login says: %s", name, out)
 		}
-		if got := accounts(before); got != accounts(must(t, w, cmd("regmint", "status", r.host, "--format", "json"))) {
+		if before != accounts(must(t, w, cmd("regmint", "status", r.host, "--format", "json"))) {
 			t.Errorf("%s: docker login changed the accounts", name)
 		}
 		// Past the life of what was stored back, the answer is a new one.
