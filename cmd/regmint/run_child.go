@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -42,17 +41,14 @@ func (j *runJob) stripped() []string {
 	if !j.o.cleanEnv {
 		return nil
 	}
-	var out []string
-	for _, kv := range j.req.Env {
-		name, _, _ := strings.Cut(kv, "=")
-		out = append(out, name)
-	}
-	return out
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return envNames(j.req.Env)
 }
 
 // child runs the command to its end and returns its exit code, 128+n for a
 // signal. It stays in our process group and on our terminal.
-func (j *runJob) child(ctx context.Context, env []string) (int, error) {
+func (j *runJob) child(ctx context.Context, sig *signals, env []string) (int, error) {
 	path, code, err := findCommand(j.o.command[0], env)
 	if err != nil {
 		return code, err
@@ -61,9 +57,6 @@ func (j *runJob) child(ctx context.Context, env []string) (int, error) {
 	cmd.Args[0] = j.o.command[0]
 	cmd.Env = env
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = j.a.in, j.a.out, j.a.err
-	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, forwarded()...)
-	defer signal.Stop(signals)
 	if err := cmd.Start(); err != nil {
 		if errors.Is(err, fs.ErrPermission) || isExecFormat(err) {
 			return exitNotRunnable, errors.New(j.o.command[0] + ": " + reason(err))
@@ -75,14 +68,13 @@ func (j *runJob) child(ctx context.Context, env []string) (int, error) {
 		_ = cmd.Wait()
 		close(done)
 	}()
-	tty := j.a.isTerminal(j.a.in) || j.a.isTerminal(j.a.err)
 	var kill <-chan time.Time
 	for {
 		select {
 		case <-done:
 			return exitCodeOf(cmd.ProcessState), nil
-		case s := <-signals:
-			if tty && fromTerminal(s) {
+		case s := <-sig.in:
+			if fromTerminal(s) {
 				continue // the terminal has sent it to the child too
 			}
 			_ = cmd.Process.Signal(s)
@@ -125,10 +117,10 @@ func findCommand(name string, env []string) (path string, code int, err error) {
 func lookIn(name string, dirs []string) (string, int, error) {
 	blocked := false
 	for _, dir := range dirs {
-		if dir == "" {
-			dir = "."
+		if dir == "" || dir == "." {
+			dir = "." + string(filepath.Separator) // an element that names the working directory
 		}
-		p, err := exec.LookPath(filepath.Join(dir, name))
+		p, err := exec.LookPath(join(dir, name))
 		if err == nil || errors.Is(err, exec.ErrDot) {
 			return p, 0, nil
 		}
@@ -138,6 +130,12 @@ func lookIn(name string, dirs []string) (string, int, error) {
 		return "", exitNotRunnable, errors.New(name + ": permission denied")
 	}
 	return "", exitNotFound, errors.New(name + ": command not found")
+}
+
+// join is filepath.Join that keeps a leading "./": without it a name is looked
+// up on our own PATH.
+func join(dir, name string) string {
+	return strings.TrimRight(dir, string(filepath.Separator)) + string(filepath.Separator) + name
 }
 
 // reason is the bare text of a system error.

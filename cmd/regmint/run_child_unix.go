@@ -7,7 +7,10 @@ package main
 import (
 	"errors"
 	"os"
+	"os/signal"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // forwarded are the signals a child gets from us.
@@ -18,8 +21,34 @@ func forwarded() []os.Signal {
 	}
 }
 
-// fromTerminal: the kernel sends these to the whole foreground group.
-func fromTerminal(s os.Signal) bool { return s == syscall.SIGINT || s == syscall.SIGQUIT }
+// fromTerminal: the kernel sends these to the whole foreground group of our
+// terminal, whatever our streams are. Where that is ours, the child has it.
+func fromTerminal(s os.Signal) bool {
+	if s != syscall.SIGINT && s != syscall.SIGQUIT {
+		return false
+	}
+	fd, err := unix.Open("/dev/tty", unix.O_RDONLY|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	group, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP)
+	return err == nil && group == unix.Getpgrp()
+}
+
+// ends: a process that does nothing about s ends.
+func ends(s os.Signal) bool { return s != syscall.SIGCONT }
+
+// catchPipe makes writes to a closed pipe fail; the child has its own fate.
+func catchPipe(c chan<- os.Signal) { signal.Notify(c, syscall.SIGPIPE) }
+
+// signalCode is the code a shell reports for a process that s has ended.
+func signalCode(s os.Signal) int {
+	if n, ok := s.(syscall.Signal); ok {
+		return 128 + int(n)
+	}
+	return exitRunFailed
+}
 
 func terminates(s os.Signal) bool { return s == syscall.SIGTERM }
 

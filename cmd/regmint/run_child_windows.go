@@ -13,6 +13,12 @@ func forwarded() []os.Signal { return []os.Signal{os.Interrupt} }
 // fromTerminal: the console sends Ctrl-C to every process on it.
 func fromTerminal(s os.Signal) bool { return s == os.Interrupt }
 
+func ends(os.Signal) bool { return true }
+
+func catchPipe(chan<- os.Signal) {}
+
+func signalCode(os.Signal) int { return exitInterrupted }
+
 func terminates(os.Signal) bool { return false }
 
 func isExecFormat(err error) bool {

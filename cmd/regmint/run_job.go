@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,6 +39,21 @@ type runJob struct {
 
 // run is the whole life of a job. The code is the child's where err is nil.
 func (a *app) run(ctx context.Context, o runOptions) (int, error) {
+	sig := catchSignals()
+	defer sig.stop()
+	opening, release := sig.guard(ctx)
+	code, err := a.runJob(ctx, opening, release, sig, o)
+	if by, ok := errors.AsType[signalled](context.Cause(opening)); ok {
+		return signalCode(by.signal), nil
+	}
+	return code, err
+}
+
+// runJob opens the job in the context opening, which release sets free from
+// signals: from then on they are the child's.
+func (a *app) runJob(ctx, opening context.Context, release func(), sig *signals, o runOptions) (int, error) {
+	release = sync.OnceFunc(release)
+	defer release()
 	caller := a.caller()
 	settings, err := a.runSettings(o, caller)
 	if err != nil {
@@ -60,10 +76,10 @@ func (a *app) run(ctx context.Context, o runOptions) (int, error) {
 		}
 	}
 	defer j.remove()
-	if err := j.prepare(ctx, caller); err != nil {
+	if err := j.prepare(opening, caller); err != nil {
 		return exitRunFailed, err
 	}
-	resp, err := j.open(ctx)
+	resp, err := j.openPatiently(opening)
 	if err != nil {
 		return exitRunFailed, err
 	}
@@ -71,7 +87,7 @@ func (a *app) run(ctx context.Context, o runOptions) (int, error) {
 	addMirrors(&settings, j.mirror...)
 	settings.Socket = paths.JobSocket(j.dir.ID)
 	if o.static {
-		if settings.Static, err = j.staticLogins(ctx, resp); err != nil {
+		if settings.Static, err = j.staticLogins(opening, resp); err != nil {
 			return exitRunFailed, err
 		}
 	}
@@ -88,7 +104,10 @@ func (a *app) run(ctx context.Context, o runOptions) (int, error) {
 		tasks.Go(func() { j.renew(leaseCtx, report, settings.Static) })
 	}
 	set, unset := j.dir.Env(settings, report)
-	code, err := j.child(ctx, a.childEnv(set, append(unset, j.stripped()...)))
+	code := exitRunFailed
+	if release(); opening.Err() == nil {
+		code, err = j.child(ctx, sig, a.childEnv(set, append(unset, j.stripped()...)))
+	}
 	stop()
 	tasks.Wait()
 	if err == nil && code != 0 && resp.Narrowed {
@@ -234,6 +253,19 @@ func (j *runJob) agentReads(ctx context.Context, file string) bool {
 	return c.Call(ctx, "GET", "/v1/status", nil, &st) == nil && st.Config == file
 }
 
+// openPatiently opens the job, with the next agent where one is killed or
+// replaced meanwhile.
+func (j *runJob) openPatiently(ctx context.Context) (resp *api.JobResponse, err error) {
+	for range openTries {
+		if resp, err = j.open(ctx); !api.IsLost(err) || ctx.Err() != nil {
+			break
+		}
+	}
+	return resp, err
+}
+
+const openTries = 5
+
 // open opens or resumes the job with the agent.
 func (j *runJob) open(ctx context.Context) (*api.JobResponse, error) {
 	socket := j.socket
@@ -245,13 +277,11 @@ func (j *runJob) open(ctx context.Context) (*api.JobResponse, error) {
 		_ = c.Close()
 		socket = j.paths.MainSocket()
 	}
-	req := j.req
 	j.mu.Lock()
-	if req.Resume {
-		req.Logins = slices.Concat(req.Logins, slices.Collect(maps.Values(j.logins)))
-	}
+	req := j.req
+	req.Logins = slices.Concat(req.Logins, slices.Collect(maps.Values(j.logins)))
 	j.mu.Unlock()
-	for range 2 {
+	for range 3 {
 		lease, resp, err := api.OpenJob(ctx, socket, &req)
 		if err != nil {
 			return nil, err
@@ -259,12 +289,11 @@ func (j *runJob) open(ctx context.Context) (*api.JobResponse, error) {
 		switch resp.Outcome {
 		case api.OK:
 			j.mu.Lock()
-			j.lease = lease
+			j.lease, j.req.Env = lease, req.Env
 			j.mu.Unlock()
-			j.req.Env = req.Env
 			return resp, nil
 		case api.NeedEnv:
-			req.Env = api.CallerEnv(resp.NeedEnv)
+			req.Env = api.CallerEnv(append(envNames(req.Env), resp.NeedEnv...))
 		default:
 			return nil, &providers.Error{Kind: providers.Kind(resp.Kind), Err: errors.New(resp.Message)}
 		}
@@ -300,12 +329,34 @@ func (j *runJob) event(e api.JobEvent) {
 	defer j.mu.Unlock()
 	switch {
 	case e.Login != nil:
-		j.logins[e.Login.ServerURL] = *e.Login
+		j.logins[loginKey(e.Login.ServerURL)] = *e.Login
 	case e.Erase != "":
-		delete(j.logins, e.Erase)
+		key := loginKey(e.Erase)
+		delete(j.logins, key)
+		j.req.Logins = slices.DeleteFunc(j.req.Logins, func(l api.Login) bool { return loginKey(l.ServerURL) == key })
 	case e.Close != "":
 		j.ended = e.Close
 	}
+}
+
+// loginKey is one name for the spellings of a server URL, as the agent has it:
+// the last login to a host is the one the next agent gets.
+func loginKey(serverURL string) string {
+	k, err := providers.ParseKey(serverURL)
+	if err != nil {
+		return serverURL
+	}
+	return k.Host.String() + "/" + k.Item
+}
+
+// envNames are the variables that a request names.
+func envNames(env []string) []string {
+	out := make([]string, 0, len(env))
+	for _, kv := range env {
+		name, _, _ := strings.Cut(kv, "=")
+		out = append(out, name)
+	}
+	return out
 }
 
 func (j *runJob) endedBy() string {
@@ -318,7 +369,9 @@ func (j *runJob) endedBy() string {
 var resumePauses = []time.Duration{0, 20, 50, 100, 200, 400, 800, 1000, 2000, 4000}
 
 func (j *runJob) resume(ctx context.Context, cause error) bool {
+	j.mu.Lock()
 	j.req.Resume = true
+	j.mu.Unlock()
 	var err error
 	for i := 0; ; i++ {
 		pause := resumePauses[min(i, len(resumePauses)-1)] * time.Millisecond
