@@ -39,7 +39,7 @@ func TestTheNextAgentHasAJobsLoginsAsTheyWere(t *testing.T) {
 	w := newWorld(t)
 	w.agent()
 	auth := base64.StdEncoding.EncodeToString([]byte("carried:carried-secret"))
-	s := w.start(script(answers+`
+	s := w.start(script(answers + `
 		store https://reg.example/v2/ first
 		store reg.example last
 		store other.example gone
@@ -51,7 +51,7 @@ func TestTheNextAgentHasAJobsLoginsAsTheyWere(t *testing.T) {
 			get reg.example
 			get other.example
 			get caller.example
-		done`).with(`DOCKER_AUTH_CONFIG={"auths":{"caller.example":{"auth":"`+auth+`"}}}`))
+		done`).with(`DOCKER_AUTH_CONFIG={"auths":{"caller.example":{"auth":"` + auth + `"}}}`))
 	for i := range 6 {
 		w.await(fmt.Sprint(i+1), w.killAgent)
 	}
