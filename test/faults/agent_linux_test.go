@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -52,21 +53,23 @@ func (w *world) agents() []int {
 	return out
 }
 
-// listeners counts the sockets that listen at path, as the kernel knows them.
-func listeners(t testing.TB, path string) int {
+// listeners are the inodes of the sockets that listen at path, as the kernel
+// knows them.
+func listeners(t testing.TB, path string) []string {
 	t.Helper()
 	b, err := os.ReadFile("/proc/net/unix")
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := 0
+	var inodes []string
 	for line := range strings.Lines(string(b)) {
 		f := strings.Fields(line)
 		if len(f) == 8 && f[7] == path && f[3] == "00010000" { // __SO_ACCEPTCON
-			n++
+			inodes = append(inodes, f[6])
 		}
 	}
-	return n
+	slices.Sort(inodes)
+	return inodes
 }
 
 // status is the agent's own word.

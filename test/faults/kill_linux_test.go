@@ -21,11 +21,11 @@ import (
 // load is what goes on while the agent is killed.
 type load struct {
 	*world
-	stop  atomic.Bool
-	wg    sync.WaitGroup
-	gets  atomic.Int64
-	mu    sync.Mutex
-	saved []string // hosts whose login was acknowledged
+	stop          atomic.Bool
+	wg            sync.WaitGroup
+	gets, refused atomic.Int64
+	mu            sync.Mutex
+	saved         []string // hosts whose login was acknowledged
 }
 
 // until repeats f until the load is stopped.
@@ -69,7 +69,11 @@ func TestAgentKilledAtRandomIsReplacedAndLosesNothing(t *testing.T) {
 	l.until(func(i int) {
 		host := fmt.Sprintf("h%d.example", i)
 		if r := l.run(cmd("docker-credential-regmint", "store").in(storeLogin(host, "u", "secret-of-"+host))); r.code != 0 {
-			t.Errorf("store %s: %s", host, r.out)
+			// Six agents in a row died under it: it says so, and promised nothing.
+			if !strings.Contains(r.out, "the agent closed the connection") {
+				t.Errorf("store %s: %s", host, r.out)
+			}
+			l.refused.Add(1)
 			return
 		}
 		l.mu.Lock()
@@ -77,10 +81,21 @@ func TestAgentKilledAtRandomIsReplacedAndLosesNothing(t *testing.T) {
 		l.mu.Unlock()
 	})
 	l.until(func(int) {
-		if n := listeners(t, w.paths().MainSocket()); n > 1 {
-			t.Errorf("%d agents listen at one socket", n)
-		}
+		// The kernel's list is no snapshot: a dying agent and the next one can
+		// both be in one reading. Two agents would stay there.
+		first := listeners(t, w.paths().MainSocket())
 		time.Sleep(5 * time.Millisecond)
+		if len(first) < 2 {
+			return
+		}
+		for range 100 {
+			now := listeners(t, w.paths().MainSocket())
+			if len(now) < 2 || !slices.Equal(first, now) {
+				return
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		t.Errorf("%d agents listen at one socket", len(first))
 	})
 	job := make(chan result, 1)
 	l.wg.Go(func() {
@@ -114,8 +129,11 @@ func TestAgentKilledAtRandomIsReplacedAndLosesNothing(t *testing.T) {
 		}
 	}
 	slices.Sort(took)
-	t.Logf("%d kills: the next get took %s in the middle, %s at most; %d gets and %d saved logins meanwhile, %d pushes of the job",
-		kills, took[len(took)/2].Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond), l.gets.Load(), len(l.saved),
+	if refused, saved := int(l.refused.Load()), len(l.saved); refused > saved/5 {
+		t.Errorf("%d of %d logins were refused", refused, refused+saved)
+	}
+	t.Logf("%d kills: the next get took %s in the middle, %s at most; %d gets, %d saved and %d refused logins meanwhile, %d pushes of the job",
+		kills, took[len(took)/2].Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond), l.gets.Load(), len(l.saved), l.refused.Load(),
 		strings.Count(w.read("pushed"), "jobuser"))
 	// Writes that were killed leave their temporary files; the next one sweeps
 	// those that no living process can be writing.
