@@ -176,7 +176,7 @@ func (b *bench) crowd(n int) (p50, p99 time.Duration, err error) {
 	for w := range min(64, n) {
 		wg.Go(func() {
 			for k := range 50 {
-				c := clients[(w*50+k*7)%n/min(64, n)*min(64, n)+w]
+				c := clients[(w+64*(k*7%max(1, n/64)))%n]
 				start := time.Now()
 				r, e := c.Get(b.ctx, &api.GetRequest{Key: ecrHost})
 				took := time.Since(start)
