@@ -72,7 +72,8 @@ func New(o Options) (*Agent, error) {
 		endCore()
 		return nil, err
 	}
-	a := &Agent{o: o, core: core, jobs: newLeases(), ctx: ctx, cancel: cancel, endCore: endCore, handed: make(chan struct{}), patrol: &patrol{conns: map[*peerConn]struct{}{}}}
+	a := &Agent{o: o, core: core, jobs: newLeases(), ctx: ctx, cancel: cancel, endCore: endCore, handed: make(chan struct{})}
+	a.patrol = newPatrol(maxConns(), a.jobs.count)
 	a.started = core.now()
 	a.exe, _ = os.Stat(o.Executable)
 	a.server = a.newServer()

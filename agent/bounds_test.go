@@ -72,7 +72,7 @@ func TestSecretsHandedOutAreForgottenAfterADay(t *testing.T) {
 func TestAPeerThatDoesNotReadKeepsNobodyWaiting(t *testing.T) {
 	ours, theirs := net.Pipe()
 	defer theirs.Close()
-	c := &peerConn{Conn: ours, patrol: &patrol{conns: map[*peerConn]struct{}{}}}
+	c := &peerConn{Conn: ours, patrol: newPatrol(0, nil)}
 	c.patrol.add(c)
 	done := make(chan error, 1)
 	go func() {

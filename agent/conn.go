@@ -5,7 +5,9 @@ package agent
 import (
 	"context"
 	"net"
+	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/regmint/regmint/agent/api"
@@ -25,6 +27,8 @@ type peerConn struct {
 	job    *job
 	peer   api.Peer
 	patrol *patrol
+	since  time.Time
+	state  atomic.Int32 // http.ConnState
 
 	mu     sync.Mutex
 	due    time.Time // zero: none
@@ -89,21 +93,78 @@ func (c *peerConn) enforce(now time.Time) {
 	}
 }
 
-// patrol enforces the read deadlines of open connections.
+// silentAge is how long a connection may say nothing while others wait for its
+// place. Our clients write as soon as they are connected.
+const silentAge = 20 * time.Millisecond
+
+// patrol enforces the read deadlines of open connections, and their number.
 type patrol struct {
+	max    int        // connections and what others says; 0 = any number
+	others func() int // descriptors that jobs take beside their connections
+
 	mu    sync.Mutex
 	conns map[*peerConn]struct{}
+	freed *sync.Cond
 }
 
+func newPatrol(max int, others func() int) *patrol {
+	p := &patrol{max: max, others: others, conns: map[*peerConn]struct{}{}}
+	p.freed = sync.NewCond(&p.mu)
+	return p
+}
+
+// add waits for a place. Where all are taken, one goes of who have said nothing
+// or have nothing more to say, the oldest first; the rest of the callers wait
+// in the socket's backlog.
 func (p *patrol) add(c *peerConn) {
+	c.since = time.Now()
+	taken := 0
+	if p.others != nil {
+		taken = p.others()
+	}
 	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.max > 0 && len(p.conns) > 0 && len(p.conns)+taken >= p.max {
+		if idle := p.idlest(time.Now()); idle != nil {
+			delete(p.conns, idle)
+			_ = idle.Conn.Close() // who serves it sees that
+			continue
+		}
+		again := time.AfterFunc(silentAge, p.freed.Broadcast)
+		p.freed.Wait()
+		again.Stop()
+	}
 	p.conns[c] = struct{}{}
-	p.mu.Unlock()
+}
+
+// idlest is the connection that is missed least, nil where all are at work.
+func (p *patrol) idlest(now time.Time) *peerConn {
+	var found *peerConn
+	rank := func(c *peerConn) int {
+		switch http.ConnState(c.state.Load()) {
+		case http.StateNew: // no whole request so far
+			return 2
+		case http.StateIdle:
+			return 1
+		}
+		return 0
+	}
+	for c := range p.conns {
+		r := rank(c)
+		if r == 0 || now.Sub(c.since) < silentAge {
+			continue
+		}
+		if found == nil || r > rank(found) || r == rank(found) && c.since.Before(found.since) {
+			found = c
+		}
+	}
+	return found
 }
 
 func (p *patrol) remove(c *peerConn) {
 	p.mu.Lock()
 	delete(p.conns, c)
+	p.freed.Broadcast()
 	p.mu.Unlock()
 }
 

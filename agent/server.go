@@ -73,9 +73,15 @@ func (a *Agent) newServer() *http.Server {
 	return &http.Server{
 		Handler:           guard(mux),
 		ReadHeaderTimeout: headerLimit,
+		ReadTimeout:       headerLimit + bodyDeadline, // also of bodies that no handler reads
 		IdleTimeout:       idleLimit,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          log.New(io.Discard, "", 0), // what a peer sends is not worth a line
+		ConnState: func(c net.Conn, s http.ConnState) {
+			if pc, ok := c.(*peerConn); ok {
+				pc.state.Store(int32(s))
+			}
+		},
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			if pc, ok := c.(*peerConn); ok {
 				return context.WithValue(ctx, connKey{}, connInfo{job: pc.job, peer: pc.peer})
@@ -112,11 +118,12 @@ func readWith(w http.ResponseWriter, r *http.Request, limit int64, decode func([
 	}
 	buf := bytes.NewBuffer(make([]byte, 0, size))
 	_, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, limit))
-	_ = rc.SetReadDeadline(time.Time{})
 	if err == nil {
+		_ = rc.SetReadDeadline(time.Time{}) // the answer may take its time
 		err = decode(buf.Bytes())
 	}
 	if err != nil {
+		_ = rc.SetReadDeadline(time.Now()) // net/http would wait for the rest
 		w.Header().Set("Connection", "close")
 		reply(w, http.StatusBadRequest, failedText(providers.Misconfigured, "bad request"))
 		return false
