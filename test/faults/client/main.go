@@ -7,14 +7,22 @@
 //	client [-n TIMES] [-every PAUSE] [-exit CODE] HOST REPOSITORY
 //
 // It prints the user name it went as, and fails where the registry refuses.
+//
+//	client -listen SOCKET
+//
+// plays an agent that gives the same answer to everybody, and prints what it
+// was sent.
 package main
 
 import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -25,7 +33,12 @@ func main() {
 	times := flag.Int("n", 1, "how often")
 	every := flag.Duration("every", 0, "pause between two times")
 	code := flag.Int("exit", 0, "exit code after success")
+	socket := flag.String("listen", "", "play an agent")
 	flag.Parse()
+	if *socket != "" {
+		fmt.Fprintln(os.Stderr, "client:", impostor(*socket))
+		os.Exit(99)
+	}
 	for i := range *times {
 		if i > 0 {
 			time.Sleep(*every)
@@ -38,6 +51,25 @@ func main() {
 		fmt.Println(user)
 	}
 	os.Exit(*code)
+}
+
+// impostor answers every get.
+func impostor(socket string) error {
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		return err
+	}
+	if err := os.Chmod(socket, 0o666); err != nil {
+		return err
+	}
+	fmt.Println("listening")
+	return http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		fmt.Printf("%s %s\n", r.URL.Path, body)
+		const answer = `{"outcome":"ok","username":"impostor","secret":"impostor"}`
+		w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
+		_, _ = io.WriteString(w, answer)
+	}))
 }
 
 // push starts one upload.
