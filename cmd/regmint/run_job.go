@@ -311,8 +311,7 @@ func (j *runJob) keep(ctx context.Context) {
 		e, err := lease.Next(ctx)
 		switch {
 		case ctx.Err() != nil:
-			_ = lease.Close()
-			return
+			return // remove ends the lease, after the directory
 		case err == nil:
 			j.event(e)
 		default:
