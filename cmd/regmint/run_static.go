@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -90,6 +91,9 @@ func (j *runJob) renew(ctx context.Context, report configdir.Report, have map[st
 		case <-ctx.Done():
 			return
 		case <-events:
+			if settled := settle(ctx, events); !settled || emptyFile(files[0].path) || emptyFile(files[1].path) {
+				continue // a tool may be in the middle of writing; the ticker looks again
+			}
 		case <-tick.C:
 			for _, h := range hosts {
 				if l, err := j.ask(ctx, h); err == nil {
@@ -107,6 +111,32 @@ func (j *runJob) renew(ctx context.Context, report configdir.Report, have map[st
 			}
 		}
 	}
+}
+
+// staticSettle is how long a file is left alone after a change: tools that
+// write in place are done by then.
+const staticSettle = 100 * time.Millisecond
+
+// settle waits until nothing has changed for a moment, at most staticPause;
+// false: ctx ended.
+func settle(ctx context.Context, events <-chan fsnotify.Event) bool {
+	limit := time.After(staticPause)
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-limit:
+			return true
+		case <-events:
+		case <-time.After(staticSettle):
+			return true
+		}
+	}
+}
+
+func emptyFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Size() == 0
 }
 
 // watchDirs tells changes below dirs; without a watcher the ticker does.
