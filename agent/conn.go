@@ -28,7 +28,7 @@ type peerConn struct {
 	peer   api.Peer
 	patrol *patrol
 	since  time.Time
-	state  atomic.Int32 // http.ConnState
+	state  atomic.Int64 // http.ConnState
 
 	mu     sync.Mutex
 	due    time.Time // zero: none

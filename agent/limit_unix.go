@@ -16,6 +16,6 @@ func maxConns() int {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil || l.Cur > 1<<20 {
 		return 1 << 20
 	}
-	n := int(l.Cur) //nolint:gosec // at most 1<<20
+	n := int(l.Cur)
 	return max(n-min(reserve, n/2), 1)
 }

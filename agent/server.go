@@ -79,7 +79,7 @@ func (a *Agent) newServer() *http.Server {
 		ErrorLog:          log.New(io.Discard, "", 0), // what a peer sends is not worth a line
 		ConnState: func(c net.Conn, s http.ConnState) {
 			if pc, ok := c.(*peerConn); ok {
-				pc.state.Store(int32(s))
+				pc.state.Store(int64(s))
 			}
 		},
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {

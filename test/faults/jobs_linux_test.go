@@ -32,8 +32,14 @@ type ending struct {
 }
 
 var endings = []ending{
-	{"exit 0", 0}, {"exit 3", 3}, {"exit 255", 255}, {"exec /nowhere/at/all", 127}, {"exec /", 126},
-	{"kill -KILL $$", 137}, {"kill -SEGV $$", 139}, {"kill -USR1 $$", 138},
+	{"exit 0", 0},
+	{"exit 3", 3},
+	{"exit 255", 255},
+	{"exec /nowhere/at/all", 127},
+	{"exec /", 126},
+	{"kill -KILL $$", 137},
+	{"kill -SEGV $$", 139},
+	{"kill -USR1 $$", 138},
 }
 
 // TestAThousandJobsAtOnceDoNotMeet runs jobs of two identities, 64 at a time.
