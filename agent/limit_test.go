@@ -19,7 +19,7 @@ func TestASilentConnectionGivesItsPlaceToTheNext(t *testing.T) {
 			t.Cleanup(func() { _ = theirs.Close() })
 			c := &peerConn{Conn: ours, patrol: p}
 			p.add(c)
-			c.state.Store(int32(s))
+			c.state.Store(int64(s))
 			time.Sleep(time.Millisecond)
 			return c
 		}
