@@ -5,9 +5,11 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -35,6 +37,8 @@ func (j *runJob) staticLogins(ctx context.Context, resp *api.JobResponse) (map[s
 		switch {
 		case err == nil:
 			out[h] = l
+		case named[h] && !strings.HasPrefix(err.Error(), h+":"):
+			return nil, fmt.Errorf("%s: %w", h, err)
 		case named[h]:
 			return nil, err
 		default:
