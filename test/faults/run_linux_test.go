@@ -124,6 +124,7 @@ func accepts(reg *fakeregistry.Server, user, secret string) bool {
 // --static writes passwords for tools that run no helper, renews them, and puts
 // them back where another tool has written over them.
 func TestStaticPasswordsAreRenewedAndPutBack(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t)
 	reg := issuer(t, fakeregistry.Options{Issue: fakeregistry.IssueOptions{Life: 4 * time.Second}}, "ci")
 	w.configure(w.minted(reg, "ci"))

@@ -172,9 +172,7 @@ func TestAKilledWrapperLeavesNothing(t *testing.T) {
 	s.signal(syscall.SIGKILL)
 	s.ends(137)
 	w.clean()
-	if n := len(w.status().Jobs); n != 0 {
-		t.Errorf("the agent has %d jobs", n)
-	}
+	w.eventually("the agent has no job", func() bool { return len(w.status().Jobs) == 0 })
 	_ = syscall.Kill(-s.Process.Pid, syscall.SIGKILL) // its command
 }
 
