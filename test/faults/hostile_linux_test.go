@@ -120,7 +120,6 @@ func drip(c net.Conn, text string, stop *atomic.Bool, first ...string) {
 }
 
 func TestHostileClientsDoNotDelayHonestOnes(t *testing.T) {
-	t.Parallel() // it waits
 	w := newWorld(t)
 	reg := issuer(t, fakeregistry.Options{}, "ci")
 	w.configure(w.minted(reg, "ci"))

@@ -3,6 +3,7 @@
 package faults
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/regmint/regmint/agent/api"
 	"github.com/regmint/regmint/test/fakeregistry"
 )
 
@@ -172,7 +174,9 @@ func TestAKilledWrapperLeavesNothing(t *testing.T) {
 	s.signal(syscall.SIGKILL)
 	s.ends(137)
 	w.clean()
-	w.eventually("the agent has no job", func() bool { return len(w.status().Jobs) == 0 })
+	if n := len(w.status().Jobs); n != 0 {
+		t.Errorf("the agent has %d jobs", n)
+	}
 	_ = syscall.Kill(-s.Process.Pid, syscall.SIGKILL) // its command
 }
 
@@ -235,7 +239,11 @@ func TestTermOfTheAgentHandsItsJobsOn(t *testing.T) {
 	s := w.start(script(`while [ ! -e stop ]; do client "$1" team/app >>pushed || exit 99; done`, reg.Host()))
 	w.eventually("it pushes", func() bool { return w.exists("pushed") })
 	_ = syscall.Kill(pid, syscall.SIGTERM)
-	w.eventually("the next agent has it", func() bool { st := w.status(); return st.PID != pid && len(st.Jobs) == 1 })
+	w.eventually("the next agent has it", func() bool {
+		var st api.Status
+		r := w.run(cmd("regmint", "status", "--format", "json")) // fails where it met the dying agent
+		return r.code == 0 && json.Unmarshal([]byte(r.out), &st) == nil && st.PID != pid && len(st.Jobs) == 1
+	})
 	before := strings.Count(w.read("pushed"), "\n")
 	w.eventually("it goes on", func() bool { return strings.Count(w.read("pushed"), "\n") > before+3 })
 	w.write("stop", "")
