@@ -58,6 +58,7 @@ func TestEightTokensOnOneAgentAreEightIdentities(t *testing.T) {
 	w := newWorld(t)
 	reg, tokens := pipelines(t, w)
 	w.agent()
+	w.write("docker/config.json", `{"credsStore": "regmint"}`)
 	for _, way := range []string{"outside", "inside"} {
 		var wg sync.WaitGroup
 		for i, token := range tokens {
@@ -79,9 +80,6 @@ func TestEightTokensOnOneAgentAreEightIdentities(t *testing.T) {
 					}
 				}
 			})
-		}
-		if way == "outside" {
-			w.write("docker/config.json", `{"credsStore": "regmint"}`)
 		}
 		wg.Wait()
 		for i := range tokens {
