@@ -239,8 +239,8 @@ func (c *Core) credential(ctx context.Context, s *snapshot, j *job, q asked, nam
 		if !ok {
 			return providers.Credential{}, nil, &providers.Error{Kind: providers.Misconfigured, Host: q.host, Err: errors.New("provider " + q.provider.Name() + " has no token for a native API")}
 		}
-		cred, err := n.MintNative(ctx, r)
-		return cred, src, err
+		native, err := n.MintNative(ctx, r)
+		return native.Credential, src, err
 	}
 	m := minter.Request{ID: minterID(key, src, r), Source: src.Source, Request: r}
 	if req.Refresh {

@@ -69,7 +69,21 @@ type Revoker interface {
 
 // NativeMinter is a Source that mints for the registry's own API (clean-up).
 type NativeMinter interface {
-	MintNative(ctx context.Context, r Request) (Credential, error)
+	MintNative(ctx context.Context, r Request) (Native, error)
+}
+
+// Native is a credential for a product's own API.
+type Native struct {
+	Credential
+	// Env is how the product's own tools take it, in the order to print:
+	// AWS_ACCESS_KEY_ID and its companions. Empty where they have no such way.
+	Env []Variable
+}
+
+// Variable is one variable of an environment.
+type Variable struct {
+	Name  string
+	Value Secret
 }
 
 // Fixed is a Provider whose credentials are the account's own secret as it is:
@@ -88,10 +102,37 @@ type Deps struct {
 	Resolve func(ctx context.Context, ref SecretRef) (Secret, error)
 	// Network holds the proxy and CA settings of the agent.
 	Network Network
+	// Run runs another program of this machine (az, gcloud, a credential_process)
+	// and returns what it wrote to stdout.
+	Run func(ctx context.Context, c Command) ([]byte, error)
+	// Save replaces the secret that a keyring: reference names; it is durable
+	// when Save returns.
+	Save func(ctx context.Context, ref SecretRef, s Secret) error
+	// Lock takes the user's lock of this name in the state directory: two
+	// processes never refresh or rotate one secret at the same time.
+	Lock func(ctx context.Context, name string) (unlock func(), err error)
+	// Home is the home directory of the user the agent works for; "" = none.
+	Home string
 	// Log never sees a secret.
 	Log *slog.Logger
 	// Now is the wall clock.
 	Now func() time.Time
+}
+
+// Command is a program to run: bounded in time and output, without a shell, in
+// a process group of its own, nothing on stdin, cwd /. Errors are *Error and
+// hold the first line of its stderr without anything that looks like a secret.
+type Command struct {
+	// Path is absolute, or a name that is looked up in the PATH of the agent,
+	// never in the working directory. A program that is not there is an error
+	// that wraps fs.ErrNotExist.
+	Path string
+	Args []string
+	// Env is added to what every such program gets: who and where the user is,
+	// locale, proxies, certificates; NAME=value.
+	Env []string
+	// Limit bounds it in time; 0 = 10 s.
+	Limit time.Duration
 }
 
 // Network is the agent-wide [network] table; an account's own values win.

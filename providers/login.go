@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package providers
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Loginer is a Provider with a login of its own besides user and password: a
+// device code, a single sign-on, a choice between identities on this machine.
+// It runs in the person's terminal, in `regmint login`.
+type Loginer interface {
+	Login(ctx context.Context, q LoginRequest) (LoginResult, error)
+}
+
+// LoginRequest is what `regmint login HOST` knows.
+type LoginRequest struct {
+	Host Host
+	// Account is the account to log in: a configured or saved one, or a new one
+	// with Provider, Hosts and zero Options.
+	Account Account
+	// Deps.Env holds the caller's values of Provider.Env(), whatever the layer
+	// of the account.
+	Deps Deps
+	UI   LoginUI
+}
+
+// LoginUI is the person at the terminal. Where nobody is there, Choose answers
+// ErrNobody, and Device too.
+type LoginUI interface {
+	// Say shows one line.
+	Say(format string, args ...any)
+	// Choose asks which of several; one choice alone is taken without a
+	// question. It returns the index.
+	Choose(ctx context.Context, question string, choices []string) (int, error)
+	// Device shows where to enter which code, and opens a browser where there is
+	// one. It returns at once; the caller polls.
+	Device(ctx context.Context, d Device) error
+}
+
+// ErrNobody is the answer of a LoginUI without a terminal.
+var ErrNobody = errors.New("nobody is at a terminal to answer")
+
+// Device is a device authorization (RFC 8628 section 3.2).
+type Device struct {
+	For       string // what is logged in to: `AWS SSO session "corp"`
+	URL       string // verification_uri
+	Complete  string // verification_uri_complete, "" where there is none
+	Code      string // user_code
+	ExpiresAt time.Time
+}
+
+// LoginResult is a login that succeeded.
+type LoginResult struct {
+	// Account is the block to write, shown before; Write false: what is
+	// configured, or recognised without configuration, is enough. Its Password
+	// is set by the command line where Secret is.
+	Account Account
+	Write   bool
+	// Secret is kept in the store as the account's password, and in Account's
+	// options under the one SecretRef that is keyring: where Password is not the
+	// place; zero: there is nothing to keep.
+	Secret Secret
+	// Who says as whom, for people: "arn:aws:sts::…:assumed-role/dev/jane".
+	Who string
+	// Until is when a person has to log in again; zero: not known.
+	Until time.Time
+}
