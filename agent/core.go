@@ -22,7 +22,7 @@ import (
 	"github.com/regmint/regmint/providers"
 )
 
-// CoreOptions is what a Core needs. Every field but Clock is required.
+// CoreOptions is what a Core needs. Every field but Clock and Home is required.
 type CoreOptions struct {
 	Providers []providers.Provider
 	// Load reads the configuration; lenient turns unknown keys into warnings.
@@ -33,10 +33,12 @@ type CoreOptions struct {
 	Config string
 	// Saved is config.d/regmint.toml.
 	Saved config.SavedFile
-	// ExecEnv is the environment of exec: programs, NAME=value.
+	// ExecEnv is the environment of the programs that are run, NAME=value.
 	ExecEnv []string
-	Log     *slog.Logger
-	Clock   func() (wall time.Time, boot time.Duration)
+	// Home is the home directory of the user; "" = none.
+	Home  string
+	Log   *slog.Logger
+	Clock func() (wall time.Time, boot time.Duration)
 }
 
 // Core answers gets, stores, erases and lists. It is safe for concurrent use.

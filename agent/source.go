@@ -157,13 +157,8 @@ func (c *Core) open(s *snapshot, a providers.Account, p providers.Provider, name
 			values[n] = *v
 		}
 	}
-	deps := providers.Deps{
-		Env:     map[string]string{},
-		Network: s.cfg.Network,
-		Log:     c.o.Log.With("account", a.Name),
-		Now:     c.now,
-		Resolve: c.resolver(a, values, owner),
-	}
+	deps := c.deps(s, a, key)
+	deps.Resolve = c.resolver(a, values, owner)
 	if a.Layer == providers.LayerAmbient {
 		deps.Env = values
 	}

@@ -15,6 +15,26 @@ type Loginer interface {
 	Login(ctx context.Context, q LoginRequest) (LoginResult, error)
 }
 
+// LoginGrouper is a Loginer whose accounts may share one login: `regmint login`
+// without a host makes one trip for all accounts of equal text, for example
+// `AWS SSO session "corp"`. "" stands for the account alone. It is pure.
+type LoginGrouper interface {
+	LoginGroup(a Account) string
+}
+
+// MintedUser is a Provider whose credentials always carry a user name of the
+// product's own making (AWS, the null GUID, oauth2accesstoken). What a client
+// stores under such a name is the product's own short-lived token, fetched by
+// another tool (DESIGN rule 4): it is not kept where regmint minted for that
+// host lately, and otherwise kept until it expires.
+type MintedUser interface {
+	// MintedUser says whether user is such a name on h, and how long secret,
+	// stored now, will live: from the secret itself where it tells, else the
+	// product's usual life. A name under which people keep long-lived secrets
+	// (_json_key) is none: that is a login like any other. It is pure.
+	MintedUser(h Host, user string, secret Secret, now time.Time) (life time.Duration, ok bool)
+}
+
 // LoginRequest is what `regmint login HOST` knows.
 type LoginRequest struct {
 	Host Host

@@ -18,33 +18,62 @@ import (
 	"github.com/regmint/regmint/providers"
 )
 
-// Limits of an exec: program.
+// Limits of the programs that are run.
 const (
 	execTimeout = 10 * time.Second
-	maxOutput   = 64 << 10
+	maxOutput   = 64 << 10 // of an exec: program
+	maxAnswer   = 1 << 20  // of a provider's program: a list of subscriptions is long
 	maxStderr   = 4 << 10
 )
 
-// exec runs a program by its absolute path, without a shell, in a process
-// group of its own, with nothing on stdin.
+// exec runs a program by its absolute path.
 func (r Resolver) exec(ctx context.Context, ref providers.SecretRef) (string, error) {
 	if !filepath.IsAbs(ref.Value) {
 		return "", misconfigured("exec: needs an absolute path")
 	}
-	limit := r.ExecTimeout
+	out, err := program{path: ref.Value, args: ref.Args, env: r.ExecEnv, limit: r.ExecTimeout, output: maxOutput, label: ref.String()}.run(ctx)
+	return trimEnd(string(out)), err
+}
+
+// Run runs a provider's program; env is what every program gets (see ExecEnv).
+// It is Deps.Run.
+func Run(ctx context.Context, env []string, c providers.Command) ([]byte, error) {
+	path, err := lookPath(env, c.Path)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]string, 0, len(env)+len(c.Env))
+	all = append(append(all, env...), c.Env...)
+	return program{path: path, args: c.Args, env: all, limit: c.Limit, output: maxAnswer, label: c.Path}.run(ctx)
+}
+
+// program is one run of another program.
+type program struct {
+	path   string // absolute
+	args   []string
+	env    []string // NAME=value; the last of a name counts
+	limit  time.Duration
+	output int    // bytes of stdout
+	label  string // what the configuration calls it
+}
+
+// run runs it without a shell, in a process group of its own, with nothing on
+// stdin, and returns its stdout.
+func (p program) run(ctx context.Context) ([]byte, error) {
+	limit := p.limit
 	if limit <= 0 {
 		limit = execTimeout
 	}
 	caller := ctx
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	stdout, stderr := &capped{limit: maxOutput, full: cancel}, &capped{limit: maxStderr}
-	cmd := exec.CommandContext(ctx, ref.Value, ref.Args...) //nolint:gosec // the person's own configuration names it; no shell
-	cmd.Env = r.ExecEnv
+	stdout, stderr := &capped{limit: p.output, full: cancel}, &capped{limit: maxStderr}
+	cmd := exec.CommandContext(ctx, p.path, p.args...) //nolint:gosec // the person's own configuration, or the product's own program; no shell
+	cmd.Env = p.env
 	if cmd.Env == nil {
 		cmd.Env = []string{} // nil would mean the whole environment
 	}
-	cmd.Dir = filepath.VolumeName(ref.Value) + string(filepath.Separator)
+	cmd.Dir = filepath.VolumeName(p.path) + string(filepath.Separator)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	ownGroup(cmd)
 	cmd.Cancel = func() error { return killGroup(cmd) }
@@ -55,22 +84,73 @@ func (r Resolver) exec(ctx context.Context, ref providers.SecretRef) (string, er
 		_ = killGroup(cmd)
 		err = nil
 	}
-	name := filepath.Base(ref.Value)
+	name := clean(filepath.Base(p.path))
 	switch {
 	case stdout.over:
-		return "", misconfigured("%s wrote more than %s", clean(name), size(maxOutput))
+		return nil, misconfigured("%s wrote more than %s", name, size(int64(p.output)))
 	case caller.Err() != nil:
-		return "", caller.Err()
+		return nil, &providers.Error{Kind: providers.Unavailable, Err: because{name + " did not answer in time", caller.Err()}}
 	case ctx.Err() != nil:
-		return "", &providers.Error{Kind: providers.Unavailable, Err: fmt.Errorf("%s did not end within %s", clean(name), limit)}
+		return nil, &providers.Error{Kind: providers.Unavailable, Err: fmt.Errorf("%s did not end within %s", name, limit)}
 	case errors.Is(err, fs.ErrNotExist):
-		return "", misconfigured("%s: no such program", ref)
+		return nil, noProgram(p.label)
 	case errors.Is(err, fs.ErrPermission):
-		return "", misconfigured("%s: not executable", ref)
+		return nil, misconfigured("%s: not executable", clean(p.label))
 	case err != nil:
-		return "", &providers.Error{Kind: providers.Unavailable, Err: fmt.Errorf("%s failed: %s", clean(name), firstLine(err, stdout, stderr))}
+		return nil, &providers.Error{Kind: providers.Unavailable, Err: fmt.Errorf("%s failed: %s", name, firstLine(err, stdout, stderr))}
 	}
-	return trimEnd(stdout.buf.String()), nil
+	return stdout.buf.Bytes(), nil
+}
+
+// because is a worded error whose cause shows to errors.Is alone.
+type because struct {
+	text  string
+	cause error
+}
+
+func (b because) Error() string { return b.text }
+func (b because) Unwrap() error { return b.cause }
+
+func noProgram(label string) error {
+	return &providers.Error{Kind: providers.Misconfigured, Err: because{clean(label) + ": no such program", fs.ErrNotExist}}
+}
+
+// lookPath finds a program by its absolute path, or by its bare name in the
+// PATH of env. An empty or relative entry of PATH means a working directory,
+// where nothing is ever looked for.
+func lookPath(env []string, name string) (string, error) {
+	if filepath.IsAbs(name) {
+		return name, nil
+	}
+	if name == "" || name != filepath.Base(name) || strings.ContainsAny(name, `/\`) || name == "." || name == ".." {
+		return "", misconfigured("%q: a program is named by an absolute path or by its bare name", clean(name))
+	}
+	get := lastOf(env)
+	for _, dir := range filepath.SplitList(get("PATH")) {
+		if !filepath.IsAbs(dir) {
+			continue
+		}
+		for _, file := range executableNames(name, get) {
+			path := filepath.Join(dir, file)
+			if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && executable(info) {
+				return path, nil
+			}
+		}
+	}
+	return "", noProgram(name)
+}
+
+// lastOf looks names up in a list of NAME=value.
+func lastOf(env []string) func(name string) string {
+	return func(name string) string {
+		value := ""
+		for _, kv := range env {
+			if n, v, _ := strings.Cut(kv, "="); n == name || foldNames && strings.EqualFold(n, name) {
+				value = v
+			}
+		}
+		return value
+	}
 }
 
 // ExecEnv filters an environment (NAME=value) down to what exec: programs get:

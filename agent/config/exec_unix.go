@@ -6,6 +6,7 @@ package config
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"syscall"
@@ -22,3 +23,11 @@ func killGroup(cmd *exec.Cmd) error {
 	}
 	return err
 }
+
+// foldNames: names of variables differ by their case alone.
+const foldNames = false
+
+// executableNames lists the files that a program of this name may be.
+func executableNames(name string, _ func(string) string) []string { return []string{name} }
+
+func executable(info fs.FileInfo) bool { return info.Mode().Perm()&0o111 != 0 }

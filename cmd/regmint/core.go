@@ -91,6 +91,7 @@ func (a *app) coreOptions(f files, open func(*config.Config) (store.Store, error
 		Config:    f.config.User,
 		Saved:     a.savedFile(f),
 		ExecEnv:   config.ExecEnv(a.environ()),
+		Home:      a.env.Home(),
 		Log:       log,
 	}
 }

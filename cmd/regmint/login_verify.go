@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/regmint/regmint/agent"
 	"github.com/regmint/regmint/agent/config"
 	"github.com/regmint/regmint/providers"
 )
@@ -19,7 +20,7 @@ const verifyLimit = 30 * time.Second
 // trial is a login that is tried before it is kept.
 type trial struct {
 	a       *app
-	cfg     *config.Config
+	core    *agent.Core
 	host    providers.Host
 	account providers.Account
 	ref     providers.SecretRef // where the account looks for secret
@@ -53,7 +54,7 @@ func (a *app) provider(name string) providers.Provider {
 
 // trial tries secret as the login of acc.
 func (l *local) trial(a *app, host providers.Host, acc providers.Account, secret providers.Secret) *trial {
-	t := &trial{a: a, cfg: l.cfg, host: host, account: acc, secret: secret, config: l.files.config.User}
+	t := &trial{a: a, core: l.Core, host: host, account: acc, secret: secret, config: l.files.config.User}
 	var ok bool
 	if t.ref, ok = loginRef(acc); !ok { // a new one
 		t.ref = providers.SecretRef{Scheme: "keyring", Value: "login"}
@@ -68,26 +69,36 @@ func (l *local) trial(a *app, host providers.Host, acc providers.Account, secret
 // prepare opens the account with the secret that is tried.
 func (t *trial) prepare() error {
 	acc := t.account
-	src, err := t.a.provider(acc.Provider).Open(acc, providers.Deps{
-		Env:     map[string]string{},
-		Network: t.cfg.Network,
-		Log:     t.a.quietLog(),
-		Now:     t.a.now,
-		Resolve: func(ctx context.Context, ref providers.SecretRef) (providers.Secret, error) {
-			if ref.String() == t.ref.String() {
-				return t.secret, nil
-			}
-			r := t.a.resolver()
-			r.Keyring = t.keyring
-			return r.Resolve(ctx, ref)
-		},
-	})
+	src, err := t.a.provider(acc.Provider).Open(acc, t.deps())
 	if err != nil {
 		return err
 	}
 	t.source = src
 	t.cred = providers.Credential{Username: acc.Username, Secret: t.secret}
 	return nil
+}
+
+// deps are the surroundings of the account that is tried. What it saves in the
+// place of the secret that is tried is the login from then on.
+func (t *trial) deps() providers.Deps {
+	d := t.core.Deps(t.account)
+	save := d.Save
+	d.Save = func(ctx context.Context, ref providers.SecretRef, s providers.Secret) error {
+		if ref.String() == t.ref.String() {
+			t.secret = s // kept with the login
+			return nil
+		}
+		return save(ctx, ref, s)
+	}
+	d.Resolve = func(ctx context.Context, ref providers.SecretRef) (providers.Secret, error) {
+		if ref.String() == t.ref.String() {
+			return t.secret, nil
+		}
+		r := t.a.resolver()
+		r.Keyring = t.keyring
+		return r.Resolve(ctx, ref)
+	}
+	return d
 }
 
 // verify asks the registry. Where it sends logins elsewhere a person may accept

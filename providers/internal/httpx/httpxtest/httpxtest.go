@@ -16,7 +16,9 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"log"
 	"log/slog"
 	"math/big"
@@ -167,25 +169,68 @@ func Host(t testing.TB, hostport string) providers.Host {
 }
 
 // Deps are surroundings for a provider: secrets answers references by their
-// String, everything logged lands in the returned Log.
+// String and takes what Save writes, everything logged lands in the returned
+// Log, Home is an empty directory, Lock keeps goroutines apart, and no program
+// is there to Run.
 func Deps(t testing.TB, secrets map[string]string) (providers.Deps, *Log) {
 	t.Helper()
 	l := &Log{}
+	var mu sync.Mutex
+	if secrets == nil {
+		secrets = map[string]string{}
+	}
 	return providers.Deps{
 		Env: map[string]string{},
 		Resolve: func(ctx context.Context, ref providers.SecretRef) (providers.Secret, error) {
 			if err := ctx.Err(); err != nil {
 				return providers.Secret{}, err
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			s, ok := secrets[ref.String()]
 			if !ok {
 				return providers.Secret{}, errors.New("not found")
 			}
 			return providers.NewSecret(s), nil
 		},
-		Log: slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Now: time.Now,
+		Run: func(_ context.Context, c providers.Command) ([]byte, error) {
+			return nil, &providers.Error{Kind: providers.Misconfigured, Err: fmt.Errorf("%s: no such program: %w", c.Path, fs.ErrNotExist)}
+		},
+		Save: func(_ context.Context, ref providers.SecretRef, s providers.Secret) error {
+			if ref.Scheme != "keyring" {
+				return &providers.Error{Kind: providers.Misconfigured, Err: errors.New(ref.String() + " takes no new secret")}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			secrets[ref.String()] = s.Reveal()
+			return nil
+		},
+		Lock: locks(),
+		Home: t.TempDir(),
+		Log:  slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Now:  time.Now,
 	}, l
+}
+
+// locks is a Deps.Lock of one process.
+func locks() func(ctx context.Context, name string) (func(), error) {
+	var mu sync.Mutex
+	held := map[string]chan struct{}{}
+	return func(ctx context.Context, name string) (func(), error) {
+		mu.Lock()
+		c := held[name]
+		if c == nil {
+			c = make(chan struct{}, 1)
+			held[name] = c
+		}
+		mu.Unlock()
+		select {
+		case c <- struct{}{}:
+			return sync.OnceFunc(func() { <-c }), nil
+		case <-ctx.Done():
+			return nil, &providers.Error{Kind: providers.Unavailable, Err: fmt.Errorf("the lock %q is held: %w", name, ctx.Err())}
+		}
+	}
 }
 
 // Log collects what was logged.
