@@ -33,6 +33,7 @@ type testProvider struct {
 	refuse bool          // Verify answers 401
 	gate   chan struct{} // a mint waits until it is closed; nil = none does
 	onOpen func(a providers.Account)
+	onMint func(s *testSource) error
 }
 
 func (p *testProvider) Name() string  { return p.name }
@@ -74,6 +75,11 @@ func (s *testSource) Mint(ctx context.Context, r providers.Request) (providers.C
 	s.p.mints++
 	if s.p.err != nil {
 		return providers.Credential{}, s.p.err
+	}
+	if s.p.onMint != nil {
+		if err := s.p.onMint(s); err != nil {
+			return providers.Credential{}, err
+		}
 	}
 	secret := fmt.Sprintf("%s-%d", s.a.Name, s.p.mints)
 	if !s.a.Password.IsZero() {
