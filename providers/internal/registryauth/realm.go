@@ -87,6 +87,17 @@ func (r *Registry) trusted(raw string) (realm, error) {
 	return realm{url: u, policy: p}, nil
 }
 
+// TokenServer is the challenge's realm and a client that reaches it under the
+// rule for realms, for products with an exchange of their own beside it. Close
+// the client with CloseIdle. Errors are as those of Exchange.
+func (r *Registry) TokenServer() (*url.URL, *httpx.Client, error) {
+	to, err := r.trusted(r.Challenge.Params["realm"])
+	if err != nil {
+		return nil, nil, err
+	}
+	return to.url, r.cfg.HTTP.Guarded(to.policy), nil
+}
+
 // parseRealm returns the reason where raw is no URL to send anything to.
 func parseRealm(raw string) (*url.URL, string) {
 	switch {

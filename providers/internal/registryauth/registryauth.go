@@ -100,7 +100,11 @@ func probe(ctx context.Context, cfg Config, base string) (*Registry, error) {
 		}
 		return nil, e
 	case providers.KindOf(err) == providers.Denied: // nobody has logged in yet: this speaks of no credential
-		return nil, r.fail(providers.Unavailable, fmt.Errorf("HTTP 403 at %s before any login", httpx.CleanURL(res.URL)))
+		cause := error(fmt.Errorf("HTTP 403 at %s", httpx.CleanURL(res.URL)))
+		if se, ok := errors.AsType[*httpx.StatusError](err); ok { // a firewall says whom it keeps out
+			cause = se
+		}
+		return nil, r.fail(providers.Unavailable, fmt.Errorf("before any login: %w", cause))
 	}
 	return nil, err
 }
