@@ -18,89 +18,6 @@ import (
 	"github.com/regmint/regmint/providers/internal/httpx"
 )
 
-// The variables GitHub Actions and Forgejo Actions give a job that has the
-// permission "id-token: write".
-const (
-	GitHubURL   = "ACTIONS_ID_TOKEN_REQUEST_URL"
-	GitHubToken = "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
-)
-
-// The names behind "gitlab" and "kubernetes".
-const (
-	gitLabVariable = "GITLAB_OIDC_TOKEN"
-	kubernetesFile = "/var/run/secrets/kubernetes.io/serviceaccount/token"
-)
-
-// Ref says where an identity token comes from. In TOML: "github", "gitlab"
-// (the variable GITLAB_OIDC_TOKEN), "gitlab:NAME", "kubernetes" (the service
-// account's token file), "env:NAME", "file:/PATH" or "exec:/PATH".
-type Ref struct {
-	Kind string // "", "github", "gitlab", "kubernetes", "ref"
-	// Refs are what it is read from: for "github" the request URL and the
-	// request token, else the token itself.
-	Refs []providers.SecretRef
-}
-
-// ParseRef reads the string form.
-func ParseRef(s string) (Ref, error) {
-	kind, name, named := strings.Cut(s, ":")
-	switch {
-	case s == "github":
-		return Ref{Kind: s, Refs: []providers.SecretRef{{Scheme: "env", Value: GitHubURL}, {Scheme: "env", Value: GitHubToken}}}, nil
-	case s == "kubernetes":
-		return Ref{Kind: s, Refs: []providers.SecretRef{{Scheme: "file", Value: kubernetesFile}}}, nil
-	case s == "gitlab":
-		name = gitLabVariable
-	case kind == "gitlab" && named:
-		if name == "" {
-			return Ref{}, errors.New("gitlab: needs the name of a variable of id_tokens")
-		}
-	case !strings.Contains(s, ":"):
-		return Ref{}, errors.New("an identity token is github, gitlab, gitlab:NAME, kubernetes, env:NAME, file:/PATH or exec:/PATH")
-	default:
-		ref, err := providers.ParseSecretRef(s)
-		return Ref{Kind: "ref", Refs: []providers.SecretRef{ref}}, err
-	}
-	ref, err := providers.ParseSecretRef("env:" + name)
-	return Ref{Kind: "gitlab", Refs: []providers.SecretRef{ref}}, err
-}
-
-// IsZero reports an unset reference.
-func (r Ref) IsZero() bool { return r.Kind == "" }
-
-// String is the form ParseRef reads.
-func (r Ref) String() string {
-	switch {
-	case r.Kind == "ref" && len(r.Refs) == 1:
-		return r.Refs[0].String()
-	case r.Kind == "gitlab" && len(r.Refs) == 1 && r.Refs[0].Value != gitLabVariable:
-		return "gitlab:" + r.Refs[0].Value
-	}
-	return r.Kind
-}
-
-// UnmarshalText implements encoding.TextUnmarshaler.
-func (r *Ref) UnmarshalText(b []byte) (err error) { *r, err = ParseRef(string(b)); return err }
-
-// MarshalText implements encoding.TextMarshaler.
-func (r Ref) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
-
-// EnvRefs lists the caller's variables the token is made from.
-func (r Ref) EnvRefs() []string { return r.values("env") }
-
-// Watches lists the files the token is read from.
-func (r Ref) Watches() []string { return r.values("file") }
-
-func (r Ref) values(scheme string) []string {
-	var out []string
-	for _, ref := range r.Refs {
-		if ref.Scheme == scheme {
-			out = append(out, ref.Value)
-		}
-	}
-	return out
-}
-
 // Config describes one identity.
 type Config struct {
 	Ref      Ref
@@ -117,8 +34,12 @@ func Token(ctx context.Context, c Config) (providers.Secret, error) {
 	var s providers.Secret
 	var err error
 	switch {
-	case c.Ref.Kind == "github":
+	case c.Ref.Kind == kindGitHub && len(c.Ref.Refs) == 2:
 		s, err = c.github(ctx)
+	case c.Ref.Kind == kindBuildkite && len(c.Ref.Refs) == 2:
+		s, err = c.buildkite(ctx)
+	case c.Ref.Kind == kindCircleCI && len(c.Ref.Refs) == 1:
+		s, err = c.circleci(ctx)
 	case len(c.Ref.Refs) == 1:
 		s, err = c.read(ctx, c.Ref.Refs[0])
 	default:
@@ -137,12 +58,6 @@ func (c Config) fail(k providers.Kind, hint string, err error) *providers.Error 
 	return &providers.Error{Kind: k, Host: c.Host, Hint: hint, Err: err}
 }
 
-// hints say what a CI file lacks where a variable is missing.
-var hints = map[string]string{
-	"github": "add permissions: id-token: write to the job",
-	"gitlab": "add id_tokens: to the job",
-}
-
 // read prefers the ambient identity's own values over a lookup.
 func (c Config) read(ctx context.Context, ref providers.SecretRef) (providers.Secret, error) {
 	if v := c.Deps.Env[ref.Value]; ref.Scheme == "env" && v != "" && !httpx.HasBreak(v) {
@@ -152,7 +67,7 @@ func (c Config) read(ctx context.Context, ref providers.SecretRef) (providers.Se
 	if e, ok := errors.AsType[*providers.Error](err); ok {
 		out := *e
 		out.Err = fmt.Errorf("identity token: %w", e.Err)
-		if h := hints[c.Ref.Kind]; h != "" && out.Kind != providers.Unavailable {
+		if h := origins[c.Ref.Kind].missing; h != "" && out.Kind != providers.Unavailable {
 			out.Hint = h
 		}
 		return s, &out
@@ -189,7 +104,7 @@ func (c Config) github(ctx context.Context) (providers.Secret, error) {
 	if e, ok := errors.AsType[*providers.Error](err); ok {
 		out := *e
 		if out.Kind == providers.LoginRequired { // no login mends this: the job's token is gone
-			out.Hint = "the job that asked may be over; " + hints["github"]
+			out.Hint = "the job that asked may be over; " + origins[kindGitHub].missing
 		}
 		return providers.Secret{}, &out
 	}
@@ -230,14 +145,14 @@ func (c Config) check(s providers.Secret) error {
 		now = c.Deps.Now
 	}
 	if exp, ok := httpx.JWTExpiry(s.Reveal()); ok && !exp.After(now()) {
-		hint := ""
-		if c.Ref.Kind == "gitlab" {
-			hint = "GitLab gives it once a job: it lives as long as the job's timeout"
-		}
-		return c.fail(providers.LoginRequired, hint, fmt.Errorf("identity token of %s expired at %s", c.Ref, exp.UTC().Format(time.RFC3339)))
+		return c.fail(providers.LoginRequired, origins[c.Ref.Kind].expired, fmt.Errorf("identity token of %s expired at %s", c.Ref, exp.UTC().Format(time.RFC3339)))
 	}
 	if aud := audiences(claims["aud"]); c.Audience != "" && len(aud) > 0 && !slices.Contains(aud, c.Audience) {
-		return c.fail(providers.Misconfigured, "", fmt.Errorf("identity token of %s is made for %s, not for %s", c.Ref,
+		hint := origins[c.Ref.Kind].audience
+		if hint != "" {
+			hint = fmt.Sprintf(hint, httpx.Printable(c.Audience, 100))
+		}
+		return c.fail(providers.Misconfigured, hint, fmt.Errorf("identity token of %s is made for %s, not for %s", c.Ref,
 			httpx.Printable(strings.Join(aud, ", "), 100), httpx.Printable(c.Audience, 100)))
 	}
 	return nil
