@@ -101,7 +101,15 @@ var (
 	narrowType    = reflect.TypeFor[providers.Narrow]()
 	onFailType    = reflect.TypeFor[providers.OnFailure]()
 	textType      = reflect.TypeFor[encoding.TextUnmarshaler]()
+	execType      = reflect.TypeFor[execForm]()
 )
+
+// execForm is an option that may be a program too, as a secret reference may:
+// { exec = ["/abs", "arg"] } beside its text.
+type execForm interface {
+	encoding.TextUnmarshaler
+	UnmarshalExec(argv []string) error
+}
 
 // enumOf lists the values a named string type may have.
 func enumOf(t reflect.Type, tag string) []string {
@@ -134,6 +142,16 @@ func (d *decoder) value(v *value, dst reflect.Value, path, enum string) {
 		dst.Set(reflect.ValueOf(h))
 		return
 	case dst.CanAddr() && dst.Addr().Type().Implements(textType):
+		if form, ok := dst.Addr().Interface().(execForm); ok && v.kind == "table" {
+			argv, ok := d.argv(v, path)
+			if !ok {
+				return
+			}
+			if err := form.UnmarshalExec(argv); err != nil {
+				d.fail(v.pos, "", "%s: %s", path, clean(err.Error()))
+			}
+			return
+		}
 		if !d.want(v, "string", path) {
 			return
 		}
@@ -252,19 +270,11 @@ func (d *decoder) secretRef(v *value, dst reflect.Value, path string) {
 	case "string":
 		ref, err = providers.ParseSecretRef(v.text)
 	case "table":
-		var t struct {
-			Exec []string `toml:"exec"`
-		}
-		before := len(d.problems)
-		d.strict(v.table, reflect.ValueOf(&t).Elem(), path+".")
-		if len(d.problems) > before {
+		argv, ok := d.argv(v, path)
+		if !ok {
 			return
 		}
-		if slices.ContainsFunc(t.Exec, func(s string) bool { return strings.ContainsRune(s, 0) }) {
-			d.fail(v.pos, "", "%s: exec: NUL in an argument", path)
-			return
-		}
-		ref, err = providers.ExecRef(t.Exec)
+		ref, err = providers.ExecRef(argv)
 	default:
 		d.fail(v.pos, `write "keyring:NAME", "env:NAME", "file:/PATH" or { exec = ["/PATH", "ARG"] }`,
 			"%s must be a string or a table, not %s", path, article(v.kind))
@@ -278,6 +288,23 @@ func (d *decoder) secretRef(v *value, dst reflect.Value, path string) {
 		return
 	}
 	dst.Set(reflect.ValueOf(ref))
+}
+
+// argv reads the table { exec = ["/abs", "arg"] }.
+func (d *decoder) argv(v *value, path string) (argv []string, ok bool) {
+	var t struct {
+		Exec []string `toml:"exec"`
+	}
+	before := len(d.problems)
+	d.strict(v.table, reflect.ValueOf(&t).Elem(), path+".")
+	if len(d.problems) > before {
+		return nil, false
+	}
+	if slices.ContainsFunc(t.Exec, func(s string) bool { return strings.ContainsRune(s, 0) }) {
+		d.fail(v.pos, "", "%s: exec: NUL in an argument", path)
+		return nil, false
+	}
+	return t.Exec, true
 }
 
 // isVariable reports a name that a shell can set.

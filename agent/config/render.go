@@ -129,6 +129,11 @@ func literal(v reflect.Value) (string, error) {
 	if v.Type() == hostType {
 		return quote(v.Interface().(providers.Host).String())
 	}
+	if m, ok := v.Interface().(interface{ MarshalExec() []string }); ok {
+		if argv := m.MarshalExec(); argv != nil {
+			return execLiteral(argv)
+		}
+	}
 	if m, ok := v.Interface().(encoding.TextMarshaler); ok {
 		text, err := m.MarshalText()
 		if err != nil {
@@ -167,8 +172,12 @@ func refLiteral(r providers.SecretRef) (string, error) {
 	if len(r.Args) == 0 {
 		return quote(r.String())
 	}
-	argv, err := literal(reflect.ValueOf(append([]string{r.Value}, r.Args...)))
-	return "{ exec = " + argv + " }", err
+	return execLiteral(append([]string{r.Value}, r.Args...))
+}
+
+func execLiteral(argv []string) (string, error) {
+	text, err := literal(reflect.ValueOf(argv))
+	return "{ exec = " + text + " }", err
 }
 
 func mapLiteral(v reflect.Value) (string, error) {

@@ -132,18 +132,16 @@ func fieldSchema(f field) *schema {
 func typeSchema(t reflect.Type, enum string) *schema {
 	switch t {
 	case secretRefType:
-		ref := &properties{}
-		ref.set("exec", &schema{Type: "array", Items: &schema{Type: "string"}, MinItems: 1})
-		return &schema{OneOf: []*schema{
-			{Type: "string", Pattern: "^(keyring|env|file|exec):."},
-			{Type: "object", Properties: ref, Required: []string{"exec"}, Additional: closed},
-		}}
+		return orExec(&schema{Type: "string", Pattern: "^(keyring|env|file|exec):."})
 	case hostType:
 		return &schema{Type: "string"}
 	case reflect.TypeFor[providers.Duration]():
 		return &schema{Type: "string", Pattern: "^([0-9.]+(ns|us|µs|ms|s|m|h))+$|^[0-9]+d$|^0$"}
 	case reflect.TypeFor[providers.Access]():
 		return &schema{Type: "string", Pattern: "^(pull|push|delete)(,(pull|push|delete))*$"}
+	}
+	if reflect.PointerTo(t).Implements(execType) {
+		return orExec(&schema{Type: "string"})
 	}
 	if reflect.PointerTo(t).Implements(textType) {
 		return &schema{Type: "string"}
@@ -170,6 +168,13 @@ func typeSchema(t reflect.Type, enum string) *schema {
 	}
 }
 
+// orExec is a text or the table { exec = ["/abs", "arg"] }.
+func orExec(text *schema) *schema {
+	argv := &properties{}
+	argv.set("exec", &schema{Type: "array", Items: &schema{Type: "string"}, MinItems: 1})
+	return &schema{OneOf: []*schema{text, {Type: "object", Properties: argv, Required: []string{"exec"}, Additional: closed}}}
+}
+
 // typeWord is the type of a key for the reference.
 func typeWord(t reflect.Type) string {
 	switch t {
@@ -183,6 +188,12 @@ func typeWord(t reflect.Type) string {
 		return "access"
 	case reflect.TypeFor[providers.Pattern]():
 		return "host pattern"
+	}
+	if reflect.PointerTo(t).Implements(execType) {
+		return "reference"
+	}
+	if reflect.PointerTo(t).Implements(textType) && t.Kind() == reflect.Struct {
+		return "string"
 	}
 	switch t.Kind() {
 	case reflect.Bool:
