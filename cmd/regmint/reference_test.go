@@ -17,7 +17,8 @@ import (
 const registriesIntro = "<!-- Generated from the options of the providers by `make gen`; edit the tags there. -->\n" + `# Registries
 
 The products that regmint knows, with the keys that each adds to [those of every account](../configuration.md#account).
-` + "`regmint providers` prints them too, `regmint providers HOST` says which one answers for a host.\n"
+` + "`regmint providers` prints them too, `regmint providers HOST` says which one answers for a host.\n" +
+	"[Identity tokens](../identity-tokens.md) of CI systems and clusters are taken wherever a key asks for one.\n"
 
 // registriesReference is docs/registries/README.md; title gives the heading of
 // a provider's page.

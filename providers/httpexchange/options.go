@@ -29,7 +29,7 @@ type Options struct {
 	Retry       bool              `toml:"retry" doc:"a POST may be sent again after a network failure: not for secrets that work once"`
 
 	Secret        providers.SecretRef `toml:"secret" doc:"reference to the secret the endpoint asks for; default: password"`
-	IdentityToken oidc.Ref            `toml:"identity_token" doc:"identity token the endpoint asks for: github, gitlab, gitlab:NAME, kubernetes, env:NAME, file:/PATH or exec:/PATH"`
+	IdentityToken oidc.Ref            `toml:"identity_token" doc:"identity token the endpoint asks for: github, gitlab, kubernetes, bitbucket, circleci, buildkite, env:NAME, file:/PATH, exec:/PATH or a table { exec = [ … ] }"`
 	Audience      string              `toml:"audience" doc:"audience of the identity token"`
 
 	PasswordPath    string `toml:"password_path" doc:"where the answer holds the registry's password: access_token, data.items[0].secret, a[\"odd.key\"]"`
