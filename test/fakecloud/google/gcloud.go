@@ -2,35 +2,172 @@
 
 package google
 
-import "testing"
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
 
 // Gcloud is a fake gcloud program. It needs sh and curl. It reads
 // configurations and the active one in the directory named by CLOUDSDK_CONFIG
 // (else HOME/.config/gcloud), as the real one, and CLOUDSDK_ACTIVE_CONFIG_NAME,
 // CLOUDSDK_CORE_ACCOUNT and the flags --account, --configuration and
 // --impersonate-service-account. It knows auth print-access-token, auth list,
-// config config-helper and config configurations list. Credentials are logged
-// in per directory with LogIn.
+// config config-helper, config get-value and config configurations list.
+// Credentials are logged in per directory with LogIn; a token is kept until 5
+// min of it are left, as the real one does. User.Logout and RequireReauth make
+// it fail with the real one's words. Faults go by the name "gcloud".
 type Gcloud struct {
 	Path string // of the program: DIR/gcloud
 	Dir  string // its directory, for PATH
 	g    *Google
+
+	mu     sync.Mutex
+	calls  [][]string
+	notice string
+	logins map[string][]*login // by directory
 }
 
+// login is an account that a directory has credentials of.
+type login struct {
+	email   string
+	refresh string          // of a person
+	account *ServiceAccount // or a service account
+	cached  *token
+}
+
+// The program hands what it was called with to the test's process, which
+// answers with what to print and the exit code, as commands of the shell.
+const gcloudScript = `#!/bin/sh
+for a do
+	set -- "$@" --data-urlencode "arg=$a"
+	shift
+done
+answer=$(curl -fsS --noproxy '*' -X POST \
+	--data-urlencode "config=${CLOUDSDK_CONFIG:-$HOME/.config/gcloud}" \
+	--data-urlencode "name=$CLOUDSDK_ACTIVE_CONFIG_NAME" \
+	--data-urlencode "account=$CLOUDSDK_CORE_ACCOUNT" \
+	--data-urlencode "impersonate=$CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT" \
+	"$@" 'URL') || exit 70
+eval "$answer"
+`
+
 // Gcloud writes the program into a directory of the test.
-func (g *Google) Gcloud(t testing.TB) *Gcloud { return &Gcloud{g: g} }
+func (g *Google) Gcloud(t testing.TB) *Gcloud {
+	t.Helper()
+	if runtime.GOOS == "windows" {
+		t.Skip("the fake gcloud is a shell script")
+	}
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("the fake gcloud needs curl: apt-get install curl")
+	}
+	dir := t.TempDir()
+	p := &Gcloud{Path: filepath.Join(dir, "gcloud"), Dir: dir, g: g, logins: map[string][]*login{}}
+	url := g.c.Plain("gcloud", http.HandlerFunc(p.serve))
+	if err := os.WriteFile(p.Path, []byte(strings.Replace(gcloudScript, "URL", url, 1)), 0o700); err != nil { //nolint:gosec // a program
+		t.Fatal(err)
+	}
+	return p
+}
 
 // Configure writes a configuration with an account ("" = none) and a project
 // into a directory, as `gcloud config configurations create` does; active makes
 // it the active one.
-func (p *Gcloud) Configure(t testing.TB, dir, name, account, project string, active bool) {}
+func (p *Gcloud) Configure(t testing.TB, dir, name, account, project string, active bool) {
+	t.Helper()
+	ini := "[core]\n"
+	if account != "" {
+		ini += "account = " + account + "\n"
+	}
+	if project != "" {
+		ini += "project = " + project + "\n"
+	}
+	write(t, filepath.Join(dir, "configurations", "config_"+name), ini)
+	if active {
+		write(t, filepath.Join(dir, "active_config"), name)
+	}
+}
 
-// LogIn gives the directory credentials of a user or a service account, by its
-// email, as `gcloud auth login` does.
-func (p *Gcloud) LogIn(t testing.TB, dir, email string) {}
+func write(t testing.TB, name, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// LogIn gives the directory credentials of a service account, if there is one
+// of this email, else of a user, as `gcloud auth login` does.
+func (p *Gcloud) LogIn(t testing.TB, dir, email string) {
+	t.Helper()
+	p.LogOut(t, dir, email)
+	l := &login{email: email}
+	p.g.mu.Lock()
+	l.account = p.g.accounts[email]
+	p.g.mu.Unlock()
+	if l.account == nil {
+		l.refresh = p.g.User(email).newRefreshToken()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.logins[filepath.Clean(dir)] = append(p.logins[filepath.Clean(dir)], l)
+	write(t, filepath.Join(dir, "credentials.db"), "not for reading\n")
+}
 
 // LogOut takes them away.
-func (p *Gcloud) LogOut(t testing.TB, dir, email string) {}
+func (p *Gcloud) LogOut(t testing.TB, dir, email string) {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	dir = filepath.Clean(dir)
+	p.logins[dir] = slices.DeleteFunc(p.logins[dir], func(l *login) bool { return l.email == email })
+	if len(p.logins[dir]) == 0 {
+		_ = os.Remove(filepath.Join(dir, "credentials.db"))
+	}
+}
+
+// Notice makes every call write a line to stderr, as the real one does about
+// updates.
+func (p *Gcloud) Notice(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.notice = text
+}
 
 // Calls lists the arguments of every call so far.
-func (p *Gcloud) Calls() [][]string { return nil }
+func (p *Gcloud) Calls() [][]string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.calls)
+}
+
+func (p *Gcloud) serve(w http.ResponseWriter, r *http.Request) {
+	if err := r.ParseForm(); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.calls = append(p.calls, slices.Clone(r.PostForm["arg"]))
+	stdout, failure, code := p.run(newCall(r.PostForm))
+	stderr := ""
+	if p.notice != "" {
+		stderr = p.notice + "\n"
+	}
+	if failure != "" {
+		stderr += failure + "\n"
+	}
+	_, _ = fmt.Fprintf(w, "printf '%%s' %s\nprintf '%%s' %s >&2\nexit %d\n", quote(stdout), quote(stderr), code)
+}
+
+// quote makes a word of the shell.
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

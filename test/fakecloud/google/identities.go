@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"strings"
-	"time"
 )
 
 // ServiceAccount is a service account.
@@ -149,7 +148,7 @@ type User struct {
 	reauth bool
 }
 
-// The OAuth client of `gcloud auth application-default login`.
+// The OAuth client that refresh tokens are bound to.
 const (
 	ClientID     = "123456789012-fake.apps.googleusercontent.com"
 	ClientSecret = "public-client"
@@ -208,96 +207,6 @@ func (u *User) RequireReauth(yes bool) {
 	defer u.g.mu.Unlock()
 	u.reauth = yes
 }
-
-// WorkloadProvider describes a provider of a workload identity pool.
-type WorkloadProvider struct {
-	Project  string // number; "" = 123456789012
-	Pool     string // "" = ci
-	Provider string // "" = oidc
-	// Issuer is the issuer of the identity tokens that it accepts.
-	Issuer string
-	// AWSAccount makes it a provider for AWS identities of that account
-	// instead: their signed GetCallerIdentity is sent to sts.REGION.amazonaws.com
-	// on the same fakecloud.
-	AWSAccount string
-	// AllowedAudiences replaces the default: Audience, with or without https:.
-	AllowedAudiences []string
-	// Attributes maps attribute names to claims, for principalSets. google.subject
-	// is sub.
-	Attributes map[string]string
-	// Condition is the attribute condition over the claims; nil = none.
-	Condition func(claims map[string]any) bool
-}
-
-// Provider is a provider of a workload identity pool.
-type Provider struct {
-	WorkloadProvider
-	g *Google
-}
-
-// Provider makes a pool and a provider in it.
-func (g *Google) Provider(w WorkloadProvider) *Provider {
-	for _, d := range []struct{ field, is *string }{{&w.Project, ptr("123456789012")}, {&w.Pool, ptr("ci")}, {&w.Provider, ptr("oidc")}} {
-		if *d.field == "" {
-			*d.field = *d.is
-		}
-	}
-	p := &Provider{WorkloadProvider: w, g: g}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.providers[p.Audience()] = p
-	return p
-}
-
-func (p *Provider) pool() string {
-	return "iam.googleapis.com/projects/" + p.Project + "/locations/global/workloadIdentityPools/" + p.Pool
-}
-
-// Audience is the provider's name for STS:
-// //iam.googleapis.com/projects/N/locations/global/workloadIdentityPools/POOL/providers/PROVIDER.
-func (p *Provider) Audience() string {
-	return "//" + p.pool() + "/providers/" + p.WorkloadProvider.Provider
-}
-
-// Principal is the member of one subject.
-func (p *Provider) Principal(sub string) string { return "principal://" + p.pool() + "/subject/" + sub }
-
-// PrincipalSet is the member of a set: "*" or "attribute.NAME/VALUE".
-func (p *Provider) PrincipalSet(set string) string { return "principalSet://" + p.pool() + "/" + set }
-
-// Credentials returns an external_account file. source is its
-// credential_source (FileSource, URLSource or one of your own); impersonate may
-// be nil; life 0 leaves the lifetime out.
-func (p *Provider) Credentials(source map[string]any, impersonate *ServiceAccount, life time.Duration) []byte {
-	out := map[string]any{
-		"type": "external_account", "universe_domain": "googleapis.com", "audience": p.Audience(),
-		"subject_token_type": "urn:ietf:params:oauth:token-type:jwt", "token_url": "https://sts.googleapis.com/v1/token",
-		"token_info_url": "https://sts.googleapis.com/v1/introspect", "credential_source": source,
-	}
-	if p.AWSAccount != "" {
-		out["subject_token_type"] = awsTokenType
-	}
-	if impersonate != nil {
-		out["service_account_impersonation_url"] = impersonate.ImpersonationURL()
-		if life > 0 {
-			out["service_account_impersonation"] = map[string]any{"token_lifetime_seconds": int(life / time.Second)}
-		}
-	}
-	return indent(out)
-}
-
-// FileSource reads the identity token from a file.
-func FileSource(path string) map[string]any { return map[string]any{"file": path} }
-
-// URLSource asks a GitHub Actions runner, as google-github-actions/auth writes it.
-func URLSource(url, requestToken string) map[string]any {
-	return map[string]any{
-		"url": url, "headers": map[string]string{"Authorization": "Bearer " + requestToken},
-		"format": map[string]string{"type": "json", "subject_token_field_name": "value"},
-	}
-}
-
-func ptr[T any](v T) *T { return &v }
 
 func indent(v any) []byte {
 	b, err := json.MarshalIndent(v, "", "  ")
