@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package azure
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// CLI is an az program: a bash script, so not for Windows. It knows `account
+// get-access-token -o json --resource R [--tenant T] [--subscription S]`,
+// `account list`, `account show` and `version`, and is logged in as
+// azureProfile.json in its AZURE_CONFIG_DIR (or ~/.azure) says.
+type CLI struct {
+	Path string // of az
+	Dir  string // what to put into PATH
+	az   *Azure
+}
+
+// Subscription is a subscription that a login sees.
+type Subscription struct {
+	ID     string // "" = a new one
+	Name   string
+	Tenant *Tenant
+}
+
+type session struct {
+	who     *Principal
+	subs    []Subscription
+	expired bool
+}
+
+// The script has no logic of its own: it sends its arguments and the profile
+// and shows the answer. It uses what bash has built in, so that PATH and
+// proxies do not matter to it.
+const script = `#!/bin/bash
+LC_ALL=C
+dir="${AZURE_CONFIG_DIR:-$HOME/.azure}"
+profile=""
+[ -r "$dir/azureProfile.json" ] && profile="$(<"$dir/azureProfile.json")"
+body="$#"$'\n'
+for a in "$@"; do body+="$a"$'\n'; done
+body+="$profile"
+exec 3<>/dev/tcp/%s/%s || { echo "ERROR: the fake az reaches its cloud no more" >&2; exit 1; }
+printf 'POST /az HTTP/1.0\r\nHost: az\r\nContent-Length: %%d\r\n\r\n%%s' "${#body}" "$body" >&3
+while IFS= read -r line <&3 && [ "${line%%$'\r'}" != "" ]; do :; done
+IFS=' ' read -r code stream <&3
+while IFS= read -r line <&3 || [ -n "$line" ]; do
+  if [ "$stream" = out ]; then printf '%%s\n' "$line"; else printf '%%s\n' "$line" >&2; fi
+done
+exit "$code"
+`
+
+// CLI writes the program into a directory of the test. Its calls are recorded
+// as requests to "az".
+func (a *Azure) CLI(t testing.TB) *CLI {
+	t.Helper()
+	c := &CLI{Dir: filepath.Join(t.TempDir(), "bin"), az: a}
+	c.Path = filepath.Join(c.Dir, "az")
+	u, err := url.Parse(a.Cloud.Plain("az", http.HandlerFunc(c.serve)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(c.Path, fmt.Appendf(nil, script, u.Hostname(), u.Port()), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// Login logs the program in: it writes azureProfile.json into configDir, the
+// program's AZURE_CONFIG_DIR. The first subscription is the default one; there
+// has to be one.
+func (c *CLI) Login(configDir string, who *Principal, subs ...Subscription) error {
+	if len(subs) == 0 {
+		return errors.New("a login needs a subscription")
+	}
+	s := &session{who: who, subs: slices.Clone(subs)}
+	for i := range s.subs {
+		if s.subs[i].ID == "" {
+			s.subs[i].ID = guid()
+		}
+	}
+	id := rand.Text()
+	c.az.mu.Lock()
+	c.az.sessions[id] = s
+	c.az.mu.Unlock()
+	return writeProfile(configDir, map[string]any{"installationId": id, "subscriptions": s.list(false)})
+}
+
+// Logout logs it out.
+func (c *CLI) Logout(configDir string) error {
+	return writeProfile(configDir, map[string]any{"installationId": rand.Text(), "subscriptions": []any{}})
+}
+
+// Expire ends what the login rests on: get-access-token then fails as az does
+// when the refresh token is no longer good, while the profile stays.
+func (c *CLI) Expire(configDir string) error {
+	b, err := os.ReadFile(filepath.Join(configDir, "azureProfile.json"))
+	if err != nil {
+		return err
+	}
+	s := c.session(b)
+	if s == nil {
+		return errors.New("not logged in")
+	}
+	c.az.mu.Lock()
+	defer c.az.mu.Unlock()
+	s.expired = true
+	return nil
+}
+
+// bom is what az puts before its profile.
+var bom = []byte("\xef\xbb\xbf")
+
+func writeProfile(dir string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "azureProfile.json"), append(bytes.Clone(bom), b...), 0o600)
+}
+
+// list is what azureProfile.json and, in other words, `account list` say.
+func (s *session) list(output bool) []any {
+	out := []any{}
+	for i, x := range s.subs {
+		user := map[string]string{"name": s.who.Name, "type": "user"}
+		if s.who.kind != kindUser {
+			user = map[string]string{"name": s.who.ClientID, "type": "servicePrincipal"}
+		}
+		m := map[string]any{
+			"id": x.ID, "name": x.Name, "state": "Enabled", "user": user, "isDefault": i == 0, "tenantId": x.Tenant.ID,
+			"homeTenantId": x.Tenant.ID, "managedByTenants": []any{}, "tenantDefaultDomain": x.Tenant.Domain, "tenantDisplayName": x.Tenant.Domain,
+		}
+		m["environmentName"] = x.Tenant.Environment.Name
+		if output {
+			delete(m, "environmentName")
+			m["cloudName"] = x.Tenant.Environment.Name
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
+func (c *CLI) session(profile []byte) *session {
+	var p struct {
+		ID            string `json:"installationId"`
+		Subscriptions []any  `json:"subscriptions"`
+	}
+	if json.Unmarshal(bytes.TrimPrefix(profile, bom), &p) != nil || len(p.Subscriptions) == 0 {
+		return nil
+	}
+	c.az.mu.Lock()
+	defer c.az.mu.Unlock()
+	return c.az.sessions[p.ID]
+}
+
+// azError is what az says on stderr, and its exit code.
+type azError struct {
+	code int
+	text string
+}
+
+func (c *CLI) serve(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	lines := strings.Split(string(body), "\n")
+	var n int
+	_, _ = fmt.Sscan(lines[0], &n)
+	if n < 0 || len(lines) < n+1 {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	out, refused := c.run(lines[1:n+1], []byte(strings.Join(lines[n+1:], "\n")))
+	if refused != nil {
+		_, _ = fmt.Fprintf(w, "%d err\n%s\n", refused.code, refused.text)
+		return
+	}
+	b, _ := json.MarshalIndent(out, "", "  ")
+	_, _ = fmt.Fprintf(w, "0 out\n%s\n", b)
+}
+
+func (c *CLI) run(args []string, profile []byte) (any, *azError) {
+	var words []string
+	flags := map[string]string{}
+	for i := 0; i < len(args); i++ {
+		name, value, inline := strings.Cut(args[i], "=")
+		switch {
+		case !strings.HasPrefix(name, "-"):
+			words = append(words, args[i])
+		case inline:
+			flags[name] = value
+		case name == "--all" || name == "--only-show-errors":
+			flags[name] = "true"
+		case i+1 < len(args):
+			i++
+			flags[name] = args[i]
+		default:
+			return nil, &azError{2, "ERROR: argument " + name + ": expected one argument"}
+		}
+	}
+	for name := range flags {
+		if !slices.Contains([]string{"-o", "--output", "--resource", "--tenant", "-t", "--subscription", "-s", "-n", "--name", "--all", "--only-show-errors"}, name) {
+			return nil, &azError{2, "ERROR: unrecognized arguments: " + name}
+		}
+	}
+	if o := flags["-o"] + flags["--output"]; o != "" && o != "json" {
+		return nil, &azError{2, "ERROR: argument --output/-o: invalid choice: '" + o + "' (the fake az knows json)"}
+	}
+	s := c.session(profile)
+	command := strings.Join(words, " ")
+	switch {
+	case command == "version":
+		return map[string]any{"azure-cli": "2.80.0", "azure-cli-core": "2.80.0", "extensions": map[string]any{}}, nil
+	case command == "account list" && s == nil:
+		return []any{}, nil
+	case s == nil:
+		return nil, &azError{1, "ERROR: Please run 'az login' to setup account."}
+	case command == "account list":
+		return s.list(true), nil
+	case command == "account show":
+		return s.show(flags)
+	case command == "account get-access-token":
+		return c.accessToken(s, flags)
+	}
+	return nil, &azError{2, "ERROR: '" + command + "' is misspelled or not recognized by the system."}
+}
+
+func either(flags map[string]string, long, short string) string {
+	if v := flags[long]; v != "" {
+		return v
+	}
+	return flags[short]
+}
+
+func (s *session) find(name string) int {
+	if name == "" {
+		return 0
+	}
+	return slices.IndexFunc(s.subs, func(x Subscription) bool { return strings.EqualFold(x.ID, name) || strings.EqualFold(x.Name, name) })
+}
+
+func noSubscription(name string) *azError {
+	return &azError{1, "ERROR: Subscription '" + name + "' not found. Check the spelling and casing and try again."}
+}
+
+func (s *session) show(flags map[string]string) (any, *azError) {
+	name := either(flags, "--subscription", "-s")
+	if name == "" {
+		name = either(flags, "--name", "-n")
+	}
+	i := s.find(name)
+	if i < 0 {
+		return nil, noSubscription(name)
+	}
+	return s.list(true)[i], nil
+}
+
+// accessToken is `account get-access-token`: for the tenant named, else for
+// the one of the subscription.
+func (c *CLI) accessToken(s *session, flags map[string]string) (any, *azError) {
+	sub, tenant := either(flags, "--subscription", "-s"), either(flags, "--tenant", "-t")
+	if sub != "" && tenant != "" {
+		return nil, &azError{1, "ERROR: Please specify only one of subscription and tenant, not both"}
+	}
+	i := s.find(sub)
+	if i < 0 {
+		return nil, noSubscription(sub)
+	}
+	c.az.mu.Lock()
+	t := s.subs[i].Tenant
+	e := t.Environment
+	if tenant != "" {
+		t = c.az.tenant(e, tenant)
+	}
+	refused := c.az.mayCLI(s, t, tenant, e)
+	c.az.mu.Unlock()
+	resource := flags["--resource"]
+	if resource == "" {
+		resource = e.ARM
+	}
+	if refused == nil {
+		resource, refused = resourceOf(strings.TrimSuffix(resource, defaultSuffix)+defaultSuffix, t, e)
+	}
+	if refused != nil {
+		text := fmt.Sprintf("ERROR: AADSTS%d: %s Trace ID: %s Correlation ID: %s Timestamp: %s",
+			refused.aadsts, refused.text, guid(), guid(), c.az.Cloud.Now().UTC().Format("2006-01-02 15:04:05Z"))
+		return nil, &azError{1, text + "\nInteractive authentication is needed. Please run:\naz logout\naz login"}
+	}
+	life := c.az.lives().EntraLife
+	until := c.az.Cloud.Now().Add(life)
+	client := CLIClient
+	if s.who.kind != kindUser {
+		client = s.who.ClientID
+	}
+	out := map[string]any{
+		"accessToken": c.az.accessToken(answer{who: s.who, tenant: t, resource: resource, client: client, user: s.who.kind == kindUser}, life),
+		"expiresOn":   until.Local().Format("2006-01-02 15:04:05.000000"), "expires_on": until.Unix(),
+		"tenant": t.ID, "tokenType": "Bearer",
+	}
+	if tenant == "" {
+		out["subscription"] = s.subs[i].ID
+	}
+	return out, nil
+}
+
+// mayCLI tells whether a login is good in t. Callers hold mu.
+func (a *Azure) mayCLI(s *session, t *Tenant, name string, e Environment) *refusal {
+	if t == nil {
+		f := noTenant(name)
+		return &f
+	}
+	now := a.Cloud.Now()
+	if s.expired {
+		return &refusal{400, "invalid_grant", 700082, "The refresh token has expired due to inactivity. The token was issued on " + now.AddDate(0, 0, -91).UTC().Format("2006-01-02T15:04:05Z") + " and was inactive for 90.00:00:00."}
+	}
+	if s.who.kind != kindUser {
+		if s.who.objectID(t) == "" {
+			return noApp(s.who.ClientID, t)
+		}
+		return nil
+	}
+	return a.signIn(&grant{who: s.who, client: CLIClient, since: now.Add(1), expires: now.Add(1 << 40)}, t, e)
+}
