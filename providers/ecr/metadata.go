@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ecr
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
+	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/regmint/regmint/providers"
+	"github.com/regmint/regmint/providers/internal/httpx"
+)
+
+// The addresses of the metadata services.
+const (
+	instanceEndpoint  = "http://169.254.169.254"
+	containerEndpoint = "http://169.254.170.2"
+)
+
+// containerHosts may be asked for a container's credentials besides loopback:
+// ECS, and EKS over both IP versions
+// (docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html).
+var containerHosts = []netip.Addr{
+	netip.MustParseAddr("169.254.170.2"), netip.MustParseAddr("169.254.170.23"), netip.MustParseAddr("fd00:ec2::23"),
+}
+
+// How long the metadata service is waited for: before and after it answered
+// once.
+const (
+	probe    = time.Second
+	patience = 5 * time.Second
+)
+
+// absence remembers whether this machine has a metadata service: asking one
+// that is not there costs a second, which nobody pays twice.
+type absence struct {
+	gate  chan struct{} // held by who asks first
+	mu    sync.Mutex
+	until map[string]time.Time // by endpoint: it is not there
+	seen  map[string]bool      // by endpoint: it answered before
+}
+
+func newAbsence() *absence {
+	return &absence{gate: make(chan struct{}, 1), until: map[string]time.Time{}, seen: map[string]bool{}}
+}
+
+const absentFor = 15 * time.Minute
+
+func (a *absence) read(endpoint string, now time.Time) (absent, seen bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return now.Before(a.until[endpoint]), a.seen[endpoint]
+}
+
+func (a *absence) write(endpoint string, there bool, now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if there {
+		a.seen[endpoint] = true
+		return
+	}
+	a.until[endpoint] = now.Add(absentFor)
+}
+
+// nobody is the answer of an account that says nothing about who it is, on a
+// machine that is nobody.
+func (c *call) nobody(why string) *providers.Error {
+	if c.account.Layer == providers.LayerAmbient {
+		return c.fail(providers.NoAccount, "", errors.New("no AWS identity here: no variables, no profile in ~/.aws, "+why))
+	}
+	return c.fail(providers.Misconfigured, "set profile, sso_session, web_identity or access_key_id, or run: regmint login "+c.host.String(),
+		errors.New("no AWS identity here: no profile in ~/.aws, "+why))
+}
+
+// instance asks IMDSv2 for the machine's role.
+func (c *call) instance() *plan {
+	endpoint := strings.TrimSuffix(cmp.Or(c.options.MetadataEndpoint, instanceEndpoint), "/")
+	const who = "this machine's role"
+	return &plan{who: who, first: func(ctx context.Context, c *call, _ string) (session, error) {
+		if strings.EqualFold(c.deps.Env[envNoMetadata], "true") {
+			return session{}, c.nobody("and AWS_EC2_METADATA_DISABLED is set")
+		}
+		absent, seen := c.metadata.read(endpoint, c.deps.Now())
+		limit := patience
+		if !seen {
+			select {
+			case c.metadata.gate <- struct{}{}:
+				defer func() { <-c.metadata.gate }()
+			case <-ctx.Done():
+				return session{}, c.fail(providers.Unavailable, "", errors.New("metadata service: timed out"))
+			}
+			absent, _ = c.metadata.read(endpoint, c.deps.Now())
+			limit = probe
+		}
+		if absent {
+			return session{}, c.nobody("no container's and no machine's role")
+		}
+		short, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		client := imds.New(imds.Options{
+			Endpoint: endpoint, ClientEnableState: imds.ClientEnabled, EnableFallback: aws.FalseTernary, HTTPClient: c.http.HTTPClient(), Retryer: aws.NopRetryer{},
+		})
+		creds, err := ec2rolecreds.New(func(o *ec2rolecreds.Options) { o.Client = client }).Retrieve(short)
+		if err != nil {
+			return session{}, c.noInstance(ctx, endpoint, seen, err)
+		}
+		c.metadata.write(endpoint, true, c.deps.Now())
+		return session{who: who, renew: "the machine's metadata service gave them"}.with(creds), nil
+	}}
+}
+
+// noInstance tells a machine that is none of EC2 from one whose metadata
+// service fails.
+func (c *call) noInstance(ctx context.Context, endpoint string, seen bool, err error) error {
+	res, answered := errors.AsType[*smithyhttp.ResponseError](err)
+	if answered {
+		c.metadata.write(endpoint, true, c.deps.Now())
+	}
+	switch {
+	case ctx.Err() != nil, seen && !answered:
+		return c.http.Failure(ctx, httpx.Request{Host: c.host, What: "metadata service", URL: endpoint}, err)
+	case answered && res.HTTPStatusCode() == http.StatusNotFound:
+		return c.nobody("and the machine has no role")
+	case answered:
+		return c.fail(providers.Unavailable, "", fmt.Errorf("metadata service: HTTP %d", res.HTTPStatusCode()))
+	}
+	c.metadata.write(endpoint, false, c.deps.Now())
+	return c.nobody("no container's and no machine's role")
+}
+
+// container is the role of an ECS task or an EKS pod by the caller's
+// variables; nil where they say nothing.
+func (c *call) container() (*plan, error) {
+	env := c.deps.Env
+	uri := cmp.Or(env[envContainerRelative], env[envContainerFull])
+	if uri == "" {
+		return nil, nil
+	}
+	return c.containerPlan(uri, func(context.Context) (string, error) {
+		if env[envContainerToken] != "" || env[envContainerFile] == "" {
+			return env[envContainerToken], nil
+		}
+		u, err := containerURL(uri, "")
+		if err != nil {
+			return "", err
+		}
+		// Somebody else's server on loopback must not get a file's content.
+		if a, err := netip.ParseAddr(u.Hostname()); err != nil || a.IsLoopback() {
+			return "", c.fail(providers.Misconfigured, "", errors.New(envContainerFile+" is for the endpoints of ECS and EKS alone"))
+		}
+		name := env[envContainerFile]
+		if !filepath.IsAbs(name) {
+			return "", c.fail(providers.Misconfigured, "", errors.New(envContainerFile+" has no absolute path"))
+		}
+		b, err := readFile(name)
+		if err != nil {
+			return "", c.fail(providers.Misconfigured, "", fmt.Errorf("%s: %w", envContainerFile, err))
+		}
+		return strings.TrimSpace(string(b)), nil
+	})
+}
+
+func (c *call) containerPlan(uri string, token func(context.Context) (string, error)) (*plan, error) {
+	u, err := containerURL(uri, c.options.MetadataEndpoint)
+	if err == nil && c.account.Layer == providers.LayerAmbient && !onMachine(u) {
+		err = errors.New("only loopback and the addresses of ECS and EKS are asked")
+	}
+	if err != nil {
+		return nil, c.fail(providers.Misconfigured, "", fmt.Errorf("container credentials: %w", err))
+	}
+	const who = "this container's role"
+	return &plan{who: who, first: func(ctx context.Context, c *call, _ string) (session, error) {
+		t, err := token(ctx)
+		if err != nil {
+			return session{}, err
+		}
+		if httpx.HasBreak(t) {
+			return session{}, c.fail(providers.Misconfigured, "", errors.New("the container's authorization token holds a line break"))
+		}
+		p := endpointcreds.New(u.String(), func(o *endpointcreds.Options) {
+			o.HTTPClient, o.AuthorizationToken, o.Retryer = c.http.HTTPClient(), t, retryer()
+		})
+		creds, err := p.Retrieve(ctx)
+		if err != nil {
+			return session{}, c.explain(ctx, op{name: "container credentials", sess: session{secrets: []providers.Secret{providers.NewSecret(t)}}}, err)
+		}
+		return session{who: who, renew: "the container's credentials endpoint gave them"}.with(creds), nil
+	}}, nil
+}
+
+// containerURL is the address of a container's credentials: a path at ECS's
+// address, or a URL that only reaches this machine.
+func containerURL(uri, endpoint string) (*url.URL, error) {
+	if strings.HasPrefix(uri, "/") {
+		uri = strings.TrimSuffix(cmp.Or(endpoint, containerEndpoint), "/") + uri
+	}
+	u, err := url.Parse(uri)
+	if err != nil || u.Host == "" || u.User != nil || httpx.HasBreak(uri) {
+		return nil, errors.New("no valid URL")
+	}
+	if u.Scheme == "https" {
+		return u, nil
+	}
+	if u.Scheme != "http" {
+		return nil, errors.New("no http or https URL")
+	}
+	if !onMachine(u) {
+		return nil, errors.New("only loopback and the addresses of ECS and EKS are asked by http")
+	}
+	return u, nil
+}
+
+// onMachine reports a URL that cannot leave this machine or its hypervisor.
+func onMachine(u *url.URL) bool {
+	h, err := providers.ParseHost(u.Host)
+	if err != nil {
+		return false
+	}
+	a, ok := h.Addr()
+	return h.IsLoopback() || ok && slices.Contains(containerHosts, a.Unmap())
+}
+
+// checkURL takes https, and http to this machine.
+func checkURL(s string, local bool) error {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return errors.New("must be an absolute URL without user, query and fragment")
+	}
+	h, err := providers.ParseHost(u.Host)
+	switch {
+	case err != nil:
+		return errors.New("the URL has no valid host")
+	case u.Scheme == "https":
+		return nil
+	case u.Scheme == "http" && (h.IsLoopback() || local):
+		return nil
+	}
+	return errors.New("must be https")
+}
