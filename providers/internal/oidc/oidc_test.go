@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -47,27 +46,6 @@ func config(t *testing.T, ref, audience string, secrets map[string]string, ca *h
 	}
 	t.Cleanup(c.CloseIdle)
 	return oidc.Config{Ref: mustRef(t, ref), Audience: audience, Host: httpxtest.Host(t, "reg.example"), Deps: deps, HTTP: c}, log
-}
-
-func TestReferencesRoundTripAndNameWhatTheyRead(t *testing.T) {
-	t.Parallel()
-	for s, want := range map[string]struct{ env, files []string }{
-		"github":            {env: []string{"ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"}},
-		"gitlab":            {env: []string{"GITLAB_OIDC_TOKEN"}},
-		"gitlab:QUAY_TOKEN": {env: []string{"QUAY_TOKEN"}},
-		"env:MY_TOKEN":      {env: []string{"MY_TOKEN"}},
-		"kubernetes":        {files: []string{"/var/run/secrets/kubernetes.io/serviceaccount/token"}},
-	} {
-		r := mustRef(t, s)
-		if r.String() != s || !slices.Equal(r.EnvRefs(), want.env) || !slices.Equal(r.Watches(), want.files) || r.IsZero() {
-			t.Errorf("%s: %s, %q, %q", s, r, r.EnvRefs(), r.Watches())
-		}
-	}
-	for _, s := range []string{"", "gitlub", "gitlab:", "literal-token", "file:relative", "exec:relative", "eyJhbGci.eyJ.x", "env:"} {
-		if r, err := oidc.ParseRef(s); err == nil {
-			t.Errorf("%q was read as %+v", s, r)
-		}
-	}
 }
 
 // runner is the token service of a GitHub Actions runner.
@@ -145,15 +123,26 @@ func TestGitHubRequestTokenStaysOnItsOrigin(t *testing.T) {
 func TestMissingTokensSayWhatTheJobLacks(t *testing.T) {
 	t.Parallel()
 	for ref, want := range map[string]string{
-		"github":          "env:ACTIONS_ID_TOKEN_REQUEST_URL: not found; add permissions: id-token: write to the job",
-		"gitlab:MY_TOKEN": "env:MY_TOKEN: not found; add id_tokens: to the job",
-		"kubernetes":      "/token: not found",
+		"github":                       "env:ACTIONS_ID_TOKEN_REQUEST_URL: not found; add permissions: id-token: write to the job",
+		"gitlab:MY_TOKEN":              "env:MY_TOKEN: not found; add id_tokens: to the job",
+		"gitlab:/run/token":            "file:/run/token: not found; add id_tokens: to the job",
+		"kubernetes":                   "/token: not found; mount a service account token in the pod",
+		"bitbucket":                    "env:BITBUCKET_STEP_OIDC_TOKEN: not found; add oidc: true to the step",
+		"circleci":                     "env:CIRCLE_OIDC_TOKEN_V2: not found; CircleCI gives it to its jobs",
+		"buildkite":                    "env:BUILDKITE_AGENT_ACCESS_TOKEN: not found; run it inside a Buildkite job",
+		"env:SOME_TOKEN":               "env:SOME_TOKEN: not found",
+		"exec:/usr/local/bin/identity": "exec:/usr/local/bin/identity: not found",
 	} {
 		c, _ := config(t, ref, "a", nil, nil)
 		_, err := oidc.Token(t.Context(), c)
-		if providers.KindOf(err) != providers.Misconfigured || !strings.Contains(err.Error(), want) {
+		if providers.KindOf(err) != providers.Misconfigured || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "reg.example: identity token: ") {
 			t.Errorf("%s: %v", ref, err)
 		}
+	}
+	c, _ := config(t, "github", "a", nil, nil)
+	c.Ref = oidc.Ref{}
+	if _, err := oidc.Token(t.Context(), c); providers.KindOf(err) != providers.Misconfigured {
+		t.Errorf("no reference: %v", err)
 	}
 }
 
@@ -169,9 +158,21 @@ func TestTokensForOthersOrOfYesterdayAreNotSent(t *testing.T) {
 		"good, one of many": {"env:T", jwt(`["b","a"]`, later), "", ""},
 		"no audience in it": {"env:T", jwt(`null`, later), "", ""},
 		"opaque":            {"env:T", "opaque", "", ""},
-		"another audience":  {"kubernetes", jwt(`["https://kubernetes.default.svc"]`, later), providers.Misconfigured, "is made for https://kubernetes.default.svc, not for a"},
-		"expired":           {"gitlab:T", jwt(`"a"`, before), providers.LoginRequired, "identity token of gitlab:T expired at 2"},
-		"a line break":      {"env:T", "a\nb", providers.Misconfigured, "a line break"},
+		"another audience": {
+			"kubernetes", jwt(`["https://kubernetes.default.svc"]`, later), providers.Misconfigured,
+			"is made for https://kubernetes.default.svc, not for a; project a serviceAccountToken with audience a, name it by kubernetes:/PATH",
+		},
+		"another audience in GitLab": {"gitlab", jwt(`"b"`, later), providers.Misconfigured, "is made for b, not for a; set aud: a in the job's id_tokens:"},
+		"another audience in Bitbucket": {
+			"bitbucket", jwt(`["ari:cloud:bitbucket::workspace/1"]`, later), providers.Misconfigured,
+			"is made for ari:cloud:bitbucket::workspace/1, not for a; add oidc: audiences: [a] to the step",
+		},
+		"another audience of anybody": {"env:T", jwt(`"b"`, later), providers.Misconfigured, "identity token of env:T is made for b, not for a"},
+		"expired":                     {"gitlab:T", jwt(`"a"`, before), providers.LoginRequired, "identity token of gitlab:T expired at 2"},
+		"expired in GitLab":           {"gitlab:T", jwt(`"a"`, before), providers.LoginRequired, "; GitLab gives it once a job: it lives as long as the job's timeout"},
+		"expired in Bitbucket":        {"bitbucket", jwt(`"a"`, before), providers.LoginRequired, "; Bitbucket gives it once a step"},
+		"expired in a pod":            {"kubernetes:/run/token", jwt(`"a"`, before), providers.LoginRequired, "; the kubelet renews a mounted token; a copy of it dies"},
+		"a line break":                {"env:T", "a\nb", providers.Misconfigured, "a line break"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := mustRef(t, tc.ref)
