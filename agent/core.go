@@ -160,11 +160,14 @@ func (c *Core) Reload() error {
 		c.o.Log.Error("configuration not reloaded; the last good one stays in force", "err", err.Error())
 		return err
 	}
-	c.state.Store(s)
+	old := c.state.Swap(s)
 	for _, w := range s.cfg.Warnings {
 		c.o.Log.Warn("configuration", "warning", w)
 	}
 	c.dropChanged(s.cfg.Accounts)
+	if old.cfg.Network != s.cfg.Network { // every source was opened with the old way out
+		c.closeSources()
+	}
 	c.clearFailures()
 	c.rewatch()
 	return nil

@@ -25,20 +25,26 @@ type testProvider struct {
 	env   []string
 	hosts string // Match: under this domain
 
-	mu     sync.Mutex
-	mints  int
-	err    error
-	life   time.Duration
-	wider  bool
-	refuse bool          // Verify answers 401
-	gate   chan struct{} // a mint waits until it is closed; nil = none does
-	onOpen func(a providers.Account)
-	onMint func(s *testSource) error
+	mu      sync.Mutex
+	mints   int
+	err     error
+	life    time.Duration
+	wider   bool
+	refuse  bool          // Verify answers 401
+	gate    chan struct{} // a mint waits until it is closed; nil = none does
+	onOpen  func(a providers.Account)
+	onMint  func(s *testSource) error
+	openErr error
+	last    providers.Request
+	origin  string
+	fixed   bool // CanNarrow answers no
 }
 
-func (p *testProvider) Name() string  { return p.name }
-func (p *testProvider) Env() []string { return p.env }
-func (p *testProvider) Options() any  { return &struct{}{} }
+func (p *testProvider) Name() string                                        { return p.name }
+func (p *testProvider) Env() []string                                       { return p.env }
+func (p *testProvider) Options() any                                        { return &struct{}{} }
+func (p *testProvider) CanNarrow(providers.Account, []providers.Grant) bool { return !p.fixed }
+
 func (p *testProvider) Match(h providers.Host) bool {
 	if p.hosts == "" {
 		return false
@@ -50,6 +56,9 @@ func (p *testProvider) Match(h providers.Host) bool {
 func (p *testProvider) Open(a providers.Account, d providers.Deps) (providers.Source, error) {
 	if p.onOpen != nil {
 		p.onOpen(a)
+	}
+	if p.openErr != nil {
+		return nil, p.openErr
 	}
 	return &testSource{p: p, a: a, d: d}, nil
 }
@@ -73,6 +82,7 @@ func (s *testSource) Mint(ctx context.Context, r providers.Request) (providers.C
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
 	s.p.mints++
+	s.p.last = r
 	if s.p.err != nil {
 		return providers.Credential{}, s.p.err
 	}
@@ -93,7 +103,7 @@ func (s *testSource) Mint(ctx context.Context, r providers.Request) (providers.C
 		secret += "-" + s.d.Env[n]
 	}
 	now := s.d.Now()
-	c := providers.Credential{Username: s.a.Username, Secret: providers.NewSecret(secret), IssuedAt: now, Wider: s.p.wider && len(r.Grants) > 0}
+	c := providers.Credential{Username: s.a.Username, Secret: providers.NewSecret(secret), IssuedAt: now, Origin: s.p.origin, Wider: s.p.wider && len(r.Grants) > 0}
 	if c.Username == "" {
 		c.Username = "robot"
 	}
@@ -329,7 +339,7 @@ func TestOnlyAnswersForItsTargets(t *testing.T) {
 	j := r.job(api.JobRequest{Targets: []string{"a.example/team/app=pull"}, Only: true}, nil)
 	r.want(j, "a.example", api.OK, "a-")
 	r.want(j, "b.example", api.NotFound, "")
-	if l := r.List(j); len(l.Entries) != 1 {
+	if l := r.List(j, api.ListRequest{}); len(l.Entries) != 1 {
 		t.Fatalf("list %v", l.Entries)
 	}
 	inner := r.job(api.JobRequest{}, j)
@@ -360,7 +370,7 @@ func TestRequireRefusesAWiderCredential(t *testing.T) {
 func TestListLeavesOutWhatCannotAnswer(t *testing.T) {
 	r := newRig(t, account("a", "a.example"), account("w", "*.wild.example"), account("h", "docker.io"))
 	r.want(nil, "x.wild.example", api.OK, "")
-	l := r.List(nil)
+	l := r.List(nil, api.ListRequest{})
 	for _, k := range []string{"a.example", "x.wild.example", "https://index.docker.io/v1/"} {
 		if _, ok := l.Entries[k]; !ok {
 			t.Errorf("list lacks %s: %v", k, l.Entries)
@@ -369,10 +379,10 @@ func TestListLeavesOutWhatCannotAnswer(t *testing.T) {
 	}
 	r.p.err = errors.New("down")
 	r.ask(nil, api.GetRequest{Key: "a.example", Refresh: true})
-	if l := r.List(nil); l.Entries["a.example"] != "" {
+	if l := r.List(nil, api.ListRequest{}); l.Entries["a.example"] != "" {
 		t.Fatalf("a failing host is listed: %v", l.Entries)
 	}
-	if l := newRig(t).List(nil); l.Entries == nil {
+	if l := newRig(t).List(nil, api.ListRequest{}); l.Entries == nil {
 		t.Fatal("list is null")
 	}
 }

@@ -4,6 +4,7 @@ package agent
 
 import (
 	"errors"
+	"maps"
 	"math"
 	"strings"
 	"time"
@@ -17,19 +18,33 @@ import (
 const maxLine = 160
 
 // failKey is whose failure is remembered: accounts of one host do not answer
-// for each other, nor jobs for their user.
+// for each other, nor jobs for their user, nor one terminal's identity for that
+// of another.
 type failKey struct {
 	host    providers.Host
 	account string // its id
+	env     string // digest of what selects an ambient identity; "" for others
+}
+
+func (c *Core) failKey(q asked, j *job, names []string, env callerEnv) failKey {
+	k := failKey{host: q.host, account: accountID(q.account, j)}
+	if q.account.Layer == providers.LayerAmbient {
+		k.env = c.digest(names, env)
+	}
+	return k
 }
 
 // failure is an error of a host; an account's are remembered for list and
 // status.
 type failure struct {
-	host providers.Host
-	err  error
-	at   time.Time
+	host    providers.Host
+	account providers.Account
+	err     error
+	at      time.Time
 }
+
+// maxFailures is how many are remembered before old ones are looked for.
+const maxFailures = 1024
 
 func (f failure) response() *api.GetResponse {
 	return &api.GetResponse{Outcome: api.Failed, Kind: string(providers.KindOf(f.err)), Message: message(f.host, f.err)}
@@ -55,18 +70,22 @@ func (c *Core) fail(s *snapshot, q asked, soft bool, err error) *api.GetResponse
 // noteFailure remembers what keeps an account from answering. What only this one
 // request was refused for says nothing about the next: a native token, or more
 // than its target or its job may have.
-func (c *Core) noteFailure(q asked, id string, native bool, err error) {
+func (c *Core) noteFailure(q asked, about failKey, native bool, err error) {
 	if native || providers.KindOf(err) == providers.Denied && len(q.grants) > 0 {
 		return
 	}
+	now := c.now()
 	c.mu.Lock()
-	c.failures[failKey{q.host, id}] = failure{host: q.host, err: err, at: c.now()}
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	if len(c.failures) >= maxFailures { // of callers that are gone
+		maps.DeleteFunc(c.failures, func(_ failKey, f failure) bool { return now.Sub(f.at) > identityIdle })
+	}
+	c.failures[about] = failure{host: q.host, account: q.account, err: err, at: now}
 }
 
-func (c *Core) succeeded(h providers.Host, id string) {
+func (c *Core) succeeded(about failKey) {
 	c.mu.Lock()
-	delete(c.failures, failKey{h, id})
+	delete(c.failures, about)
 	c.mu.Unlock()
 }
 

@@ -21,7 +21,7 @@ func TestARefusalHidesNobodyElsesLogin(t *testing.T) {
 	r := newRig(t, main, bot)
 	listed := func(why string) {
 		t.Helper()
-		if _, ok := r.List(nil).Entries["reg.example"]; !ok {
+		if _, ok := r.List(nil, api.ListRequest{}).Entries["reg.example"]; !ok {
 			t.Errorf("list lost the host after %s", why)
 		}
 	}

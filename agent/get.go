@@ -21,7 +21,8 @@ type asked struct {
 	host     providers.Host
 	account  providers.Account
 	provider providers.Provider
-	grants   []providers.Grant
+	target   []providers.Grant // of this ask alone
+	grants   []providers.Grant // of all that narrows
 }
 
 // Get answers one get. j is nil outside jobs.
@@ -57,6 +58,16 @@ func (c *Core) getOnce(ctx context.Context, s *snapshot, j *job, req *api.GetReq
 	if resp != nil {
 		return resp, q, nil
 	}
+	resp, q, err := c.serve(ctx, s, j, q, req)
+	if err == nil || errors.Is(err, errStale) {
+		return resp, q, err
+	}
+	return c.beyond(ctx, s, j, q, req, err)
+}
+
+// serve answers with the account of q. An error other than errStale is that of
+// the account, noted already.
+func (c *Core) serve(ctx context.Context, s *snapshot, j *job, q asked, req *api.GetRequest) (*api.GetResponse, asked, error) {
 	env := parseEnv(req.Env)
 	if j != nil {
 		env = j.environment(env)
@@ -71,16 +82,17 @@ func (c *Core) getOnce(ctx context.Context, s *snapshot, j *job, req *api.GetReq
 			return &api.GetResponse{Outcome: api.NeedEnv, NeedEnv: miss}, q, nil
 		}
 	}
+	about := c.failKey(q, j, names, env)
 	cred, src, err := c.credential(ctx, s, j, q, names, env, req)
 	if errors.Is(err, errStale) {
 		return failure{host: q.host, err: err}.response(), q, err
 	}
 	if err != nil {
-		c.noteFailure(q, accountID(q.account, j), req.Native, err)
-		return c.fail(s, q, req.Soft, err), q, nil
+		c.noteFailure(q, about, req.Native, err)
+		return nil, q, err
 	}
 	if !req.Native {
-		c.succeeded(q.host, accountID(q.account, j))
+		c.succeeded(about)
 	}
 	c.handOut(q, j, cred)
 	if cred.ExpiresAt.IsZero() {
@@ -94,6 +106,44 @@ func (c *Core) getOnce(ctx context.Context, s *snapshot, j *job, req *api.GetReq
 		r.ExpiresAt = cred.ExpiresAt.Unix()
 	}
 	return r, q, nil
+}
+
+// beyond answers where the account of q did not: a recognised host whose
+// machine and caller have no identity there belongs to whoever answered before
+// us, and the reason goes along for people.
+func (c *Core) beyond(ctx context.Context, s *snapshot, j *job, q asked, req *api.GetRequest, err error) (*api.GetResponse, asked, error) {
+	if q.account.Layer != providers.LayerAmbient || providers.KindOf(err) != providers.NoAccount {
+		return c.fail(s, q, req.Soft, err), q, nil
+	}
+	if a, ok := j.carried(q.host); ok && !req.Native {
+		if next, ok := c.instead(s, j, q, a); ok {
+			resp, next, second := c.serve(ctx, s, j, next, req)
+			if second != nil && !errors.Is(second, errStale) {
+				return c.fail(s, next, req.Soft, second), next, nil
+			}
+			return resp, next, second
+		}
+	}
+	r := c.behind(s, j, q.host, req)
+	if r.Outcome == api.NotFound && r.Message == "" {
+		r.Message = message(q.host, err)
+	}
+	return r, q, nil
+}
+
+// instead is q with another account; false where policy or grants forbid it.
+func (c *Core) instead(s *snapshot, j *job, q asked, a providers.Account) (asked, bool) {
+	a, err := s.cfg.Policy.Apply(withRealms(s.cfg, a))
+	if err != nil {
+		return q, false
+	}
+	p := c.provider(a.Provider)
+	if p == nil {
+		return q, false
+	}
+	next := asked{host: q.host, account: a, provider: p, target: q.target}
+	next.grants, err = grants(j, next, q.target)
+	return next, err == nil
 }
 
 // ask finds the account; a response means the answer is already known.
@@ -110,7 +160,7 @@ func (c *Core) ask(s *snapshot, j *job, req *api.GetRequest) (asked, *api.GetRes
 	if err != nil {
 		return q, failure{err: &providers.Error{Kind: providers.Misconfigured, Err: err}}.response()
 	}
-	q.host = key.Host
+	q.host, q.target = key.Host, target
 	if key.Item != "" {
 		return q, c.item(s, j, key)
 	}
@@ -202,24 +252,6 @@ func targetGrants(t providers.Target) []providers.Grant {
 		a = providers.Push
 	}
 	return []providers.Grant{{Repository: t.Repository, Access: a}}
-}
-
-// ambient recognises a host by its provider's name rule.
-func (c *Core) ambient(h providers.Host) (providers.Account, bool) {
-	for _, p := range c.o.Providers {
-		if !p.Match(h) {
-			continue
-		}
-		pat, err := providers.ParsePattern(h.String())
-		if err != nil {
-			return providers.Account{}, false
-		}
-		return providers.Account{
-			Name: p.Name() + ":" + h.String(), Provider: p.Name(), Hosts: []providers.Pattern{pat},
-			Options: p.Options(), Layer: providers.LayerAmbient, Source: "recognised", PlainHTTP: h.IsLoopback(),
-		}, true
-	}
-	return providers.Account{}, false
 }
 
 // credential asks the minter.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -336,26 +337,29 @@ func (c *Core) jobEnvNames(j *job) []string {
 func (c *Core) jobResponse(j *job) *api.JobResponse {
 	s := c.state.Load()
 	r := &api.JobResponse{Outcome: api.OK, ID: j.id, Version: api.BuildVersion}
-	for _, h := range c.hosts(s, j) {
+	live := c.liveAmbient(j, callerEnv{})
+	for _, h := range c.hosts(s, j, slices.Collect(maps.Keys(live))...) {
 		if !j.allows(h) {
 			continue
 		}
 		r.Hosts = append(r.Hosts, h.String())
-		sel, err := c.selector(s, j)
-		if err != nil {
+		a, err := c.account(s, j, providers.Key{Host: h}, c.choice(j, h, ""))
+		if err != nil || a.Layer == providers.LayerCarried {
 			continue
 		}
-		a, err := sel.Select(h, "", c.choice(j, h, ""))
-		if err != nil {
-			continue
+		id := api.JobIdentity{Host: h.String(), Account: a.Name, As: a.Username, Access: "as granted"}
+		if a.Layer == providers.LayerAmbient {
+			id.As = "the identity found for " + a.Provider
+			if o := live[h].Credential.Origin; o != "" {
+				id.As = oneLine(o)
+			}
 		}
 		g, err := grants(j, asked{host: h, account: a}, nil)
-		id := api.JobIdentity{Host: h.String(), Account: a.Name, As: a.Username, Access: "as granted"}
 		if err != nil {
 			id.Access = "nothing: " + message(h, err)
 		} else if len(g) > 0 {
 			id.Access, r.Narrowed = describe(g), true
-			if f, ok := c.provider(a.Provider).(providers.Fixed); ok && f.FixedRights() {
+			if !c.canNarrow(a, g) {
 				if id.Wider = !requires(s, a); !id.Wider {
 					id.Access = `nothing: it cannot be narrowed, and narrow = "require"`
 				}
@@ -367,6 +371,16 @@ func (c *Core) jobResponse(j *job) *api.JobResponse {
 		r.Behind = c.behindList(s, j)
 	}
 	return r
+}
+
+// canNarrow is false where the provider knows that it cannot.
+func (c *Core) canNarrow(a providers.Account, gs []providers.Grant) bool {
+	p := c.provider(a.Provider)
+	if f, ok := p.(providers.Fixed); ok && f.FixedRights() {
+		return false
+	}
+	n, ok := p.(providers.Narrower)
+	return !ok || n.CanNarrow(a, gs)
 }
 
 // describe says grants in words: "pull only", "push acme/app".

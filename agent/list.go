@@ -4,6 +4,7 @@ package agent
 
 import (
 	"errors"
+	"maps"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -17,10 +18,12 @@ import (
 
 // List names what get can answer now, without a network or a mint: classic
 // docker build and gitlab-runner ask for all of it and give up on one failure.
-func (c *Core) List(j *job) *api.ListResponse {
+// Recognised hosts are in it for callers whose identity there has answered.
+func (c *Core) List(j *job, req api.ListRequest) *api.ListResponse {
 	s := c.state.Load()
 	out := &api.ListResponse{Outcome: api.OK, Entries: map[string]string{}}
-	for _, h := range c.hosts(s, j) {
+	live := c.liveAmbient(j, parseEnv(req.Env))
+	for _, h := range c.hosts(s, j, slices.Collect(maps.Keys(live))...) {
 		if !j.allows(h) {
 			continue
 		}
@@ -30,6 +33,10 @@ func (c *Core) List(j *job) *api.ListResponse {
 		}
 		a, err := sel.Select(h, "", c.choice(j, h, ""))
 		if err != nil {
+			if v, ok := live[h]; ok && providers.KindOf(err) == providers.NoAccount {
+				out.Entries[h.DockerKey()] = v.Credential.Username
+				continue
+			}
 			var ok bool
 			if a, ok = j.carried(h); !ok {
 				continue
@@ -52,13 +59,16 @@ func (c *Core) List(j *job) *api.ListResponse {
 }
 
 // hosts are all hosts known by name: exact hosts of accounts, the job's
-// targets and logins, and what was asked for under wildcards.
-func (c *Core) hosts(s *snapshot, j *job) []providers.Host {
+// targets and logins, what was asked for under wildcards, and more.
+func (c *Core) hosts(s *snapshot, j *job, more ...providers.Host) []providers.Host {
 	var out []providers.Host
 	add := func(h providers.Host) {
 		if !h.IsZero() && !slices.Contains(out, h) {
 			out = append(out, h)
 		}
+	}
+	for _, h := range more {
+		add(h)
 	}
 	accounts := s.cfg.Accounts
 	if j != nil {
@@ -107,7 +117,7 @@ func (c *Core) remember(q asked) {
 func (c *Core) failing(h providers.Host, account string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, ok := c.failures[failKey{h, account}]
+	_, ok := c.failures[failKey{host: h, account: account}]
 	return ok
 }
 

@@ -189,8 +189,12 @@ func (a *Agent) handleErase(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *Agent) handleList(w http.ResponseWriter, r *http.Request) {
+	var req api.ListRequest
+	if r.ContentLength != 0 && !read(w, r, maxBody, &req) { // older helpers send none
+		return
+	}
 	a.core.count.lists.Add(1)
-	reply(w, http.StatusOK, a.core.List(infoOf(r).job))
+	reply(w, http.StatusOK, a.core.List(infoOf(r).job, req))
 }
 
 func (a *Agent) handleRefresh(w http.ResponseWriter, r *http.Request) {

@@ -336,6 +336,14 @@ func sameAccount(a, b providers.Account) bool {
 	return reflect.DeepEqual(a, b)
 }
 
+// closeSources makes the next get open every account anew.
+func (c *Core) closeSources() {
+	c.mu.Lock()
+	clear(c.sources)
+	c.mu.Unlock()
+	c.mint.Drop(func(minter.ID) bool { return true })
+}
+
 // dropSources forgets the sources of account ids and all they minted.
 func (c *Core) dropSources(match func(account string) bool) int {
 	c.mu.Lock()

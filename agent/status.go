@@ -40,11 +40,12 @@ func (c *Core) Status(j *job) api.Status {
 	for _, a := range accounts {
 		st.Accounts = append(st.Accounts, c.accountStatus(a, j, views))
 	}
+	st.Accounts = append(st.Accounts, c.ambientStatus(j, views)...)
 	for _, v := range views {
 		if v.Credential.Username == "" && v.Credential.IssuedAt.IsZero() {
 			continue // a remembered failure: shown with its account
 		}
-		st.Tokens = append(st.Tokens, tokenStatus(v))
+		st.Tokens = append(st.Tokens, c.tokenStatus(v))
 	}
 	slices.SortFunc(st.Tokens, func(a, b api.TokenStatus) int {
 		return strings.Compare(a.Host+"\x00"+a.Account+"\x00"+a.Grants, b.Host+"\x00"+b.Account+"\x00"+b.Grants)
@@ -74,23 +75,23 @@ func (c *Core) accountStatus(a providers.Account, j *job, views []minter.View) a
 			out.State = "ok"
 			continue
 		}
+		if out.State == "ok" && a.Layer == providers.LayerAmbient {
+			continue // another terminal's identity is well
+		}
 		out.State, out.Message = string(providers.KindOf(v.Err)), message(v.ID.Host, v.Err)
 		if !v.Credential.ExpiresAt.IsZero() || v.Credential.Username != "" {
 			out.State = "ok" // the old one still lives; the message says what is wrong
 		}
 	}
-	c.mu.Lock()
-	for _, p := range a.Hosts {
-		h, ok := p.Exact()
-		if f, failed := c.failures[failKey{h, id}]; ok && failed && out.State != "ok" {
-			out.State, out.Message = string(providers.KindOf(f.err)), message(h, f.err)
+	for k, f := range c.failuresOf(j) {
+		if k.account == id && out.State != "ok" && slices.ContainsFunc(a.Hosts, func(p providers.Pattern) bool { h, ok := p.Exact(); return ok && h == k.host }) {
+			out.State, out.Message = string(providers.KindOf(f.err)), message(k.host, f.err)
 		}
 	}
-	c.mu.Unlock()
 	return out
 }
 
-func tokenStatus(v minter.View) api.TokenStatus {
+func (c *Core) tokenStatus(v minter.View) api.TokenStatus {
 	owner, name := splitID(v.ID.Account)
 	if v.ID.Job != "" {
 		owner = v.ID.Job // made for this job alone
@@ -99,6 +100,9 @@ func tokenStatus(v minter.View) api.TokenStatus {
 		Host: v.ID.Host.String(), Account: name, Username: v.Credential.Username,
 		Job: owner, Grants: strings.TrimSpace(v.ID.Grants), IssuedAt: v.Credential.IssuedAt.UTC(),
 		Wider: v.Credential.Wider, Origin: v.Credential.Origin, Mints: v.Mints,
+	}
+	if c.productsName(v.ID.Host, v.Credential.Username) {
+		t.As = v.Credential.Origin
 	}
 	if !v.Credential.ExpiresAt.IsZero() {
 		e := v.Credential.ExpiresAt.UTC()
@@ -112,6 +116,17 @@ func tokenStatus(v minter.View) api.TokenStatus {
 		t.LastError = message(v.ID.Host, v.Err)
 	}
 	return t
+}
+
+// productsName reports a user name that a product gives to everybody: AWS.
+func (c *Core) productsName(h providers.Host, user string) bool {
+	for _, p := range c.o.Providers {
+		if m, ok := p.(providers.MintedUser); ok && p.Match(h) {
+			_, yes := m.MintedUser(h, user, providers.Secret{}, c.now())
+			return yes
+		}
+	}
+	return false
 }
 
 // Metrics writes the counters as Prometheus text.

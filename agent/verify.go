@@ -77,7 +77,11 @@ func (c *Core) reject(src *source, q asked) {
 		return true
 	})
 	c.mu.Lock()
-	c.failures[failKey{q.host, key.account}] = failure{host: q.host, err: rejectedError(q.host, at), at: at}
+	about := failKey{host: q.host, account: key.account}
+	if q.account.Layer == providers.LayerAmbient {
+		about.env = key.env
+	}
+	c.failures[about] = failure{host: q.host, account: q.account, err: rejectedError(q.host, at), at: at}
 	c.mu.Unlock()
 }
 

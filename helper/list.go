@@ -60,7 +60,11 @@ func (c *call) list(ctx context.Context) int {
 
 func ask(ctx context.Context, a agent) (api.ListResponse, error) {
 	var resp api.ListResponse
-	return resp, a.client.Call(ctx, "POST", "/v1/list", nil, &resp)
+	env := api.CallerEnv
+	if a.foreign {
+		env = api.UnsetEnv
+	}
+	return resp, a.client.Call(ctx, "POST", "/v1/list", api.ListRequest{Env: env(nil)}, &resp)
 }
 
 // merge adds what is not there yet: the first to name a host answers for it.

@@ -92,6 +92,13 @@ type Fixed interface {
 	FixedRights() bool
 }
 
+// Narrower is a Provider that knows without a mint whether credentials of an
+// account can be narrowed to grants. Where they cannot, a job says so when it
+// opens.
+type Narrower interface {
+	CanNarrow(a Account, gs []Grant) bool
+}
+
 // Deps is what a provider gets from its surroundings. Every field is set.
 type Deps struct {
 	// Env holds the caller's values of Provider.Env(), fixed for this Source;

@@ -72,6 +72,11 @@ type Reply struct {
 	Version string   `json:"version,omitempty"`
 }
 
+// ListRequest is POST /v1/list. Its body may be absent.
+type ListRequest struct {
+	Env []string `json:"env,omitempty"` // EnvNames, as in a GetRequest
+}
+
 // ListResponse answers POST /v1/list: server URL → username, and the former
 // helpers to merge.
 type ListResponse struct {
@@ -165,7 +170,7 @@ type AccountStatus struct {
 	Username string   `json:"username,omitempty"`
 	Layer    string   `json:"layer"`  // configured, saved, ambient, job
 	Source   string   `json:"source"` // config.toml:14
-	State    string   `json:"state"`  // ok, idle, login_required, denied, misconfigured, unavailable
+	State    string   `json:"state"`  // ok, idle, login_required, denied, misconfigured, unavailable; no_account: recognised, and no identity there
 	Message  string   `json:"message,omitempty"`
 	Default  bool     `json:"default,omitempty"`
 }
@@ -175,6 +180,7 @@ type TokenStatus struct {
 	Host      string     `json:"host"`
 	Account   string     `json:"account"`
 	Username  string     `json:"username"`
+	As        string     `json:"as,omitempty"` // who, in words, where the user name is the same for everybody
 	Job       string     `json:"job,omitempty"`
 	Grants    string     `json:"grants,omitempty"`
 	IssuedAt  time.Time  `json:"issued_at"`

@@ -146,7 +146,7 @@ func (d *directRun) change(ctx context.Context, verb string) error {
 }
 
 func (d *directRun) list(ctx context.Context) error {
-	resp := d.local.List(nil)
+	resp := d.local.List(nil, api.ListRequest{Env: api.CallerEnv(nil)})
 	if resp.Outcome != api.OK {
 		return fmt.Errorf("the accounts cannot be listed: %s", resp.Message)
 	}

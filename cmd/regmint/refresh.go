@@ -124,6 +124,9 @@ func (a *app) refreshAll(ctx context.Context) error {
 		}
 	}
 	for _, acc := range st.Accounts {
+		if acc.State == string(providers.NoAccount) {
+			continue // recognised, and nobody is anybody there
+		}
 		for _, h := range acc.Hosts {
 			if p, err := providers.ParsePattern(h); err == nil {
 				if exact, ok := p.Exact(); ok {

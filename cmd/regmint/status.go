@@ -68,12 +68,23 @@ func (a *app) status(ctx context.Context, o statusOptions) error {
 	}
 	st = onlyHost(st, o.host)
 	if o.host != "" && len(st.Accounts)+len(st.Tokens) == 0 {
-		return &exitStatus{code: exitNoAccount, err: errNoAccount(o.host), hint: "run: regmint login " + o.host}
+		return &exitStatus{code: exitNoAccount, err: errNoAccount(o.host), hint: a.noAccountHint(o.host)}
 	}
 	if o.format == "json" {
 		return a.printJSON(st)
 	}
 	return a.print("%s", a.page(st, o.host))
+}
+
+// noAccountHint is what to do about a host that nobody has asked for.
+func (a *app) noAccountHint(host string) string {
+	h, err := providers.ParseHost(host)
+	for _, p := range a.providers {
+		if err == nil && p.Match(h) {
+			return "nobody has asked yet; to try the " + p.Name() + " identity found here, run: regmint refresh " + host
+		}
+	}
+	return "run: regmint login " + host
 }
 
 var errNoAccountText = errors.New("no account for this host")

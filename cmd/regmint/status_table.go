@@ -15,7 +15,7 @@ import (
 // statePaints colour what calls for action.
 var statePaints = map[string]paint{
 	"ok": green, "idle": faint, "login_required": yellow,
-	"denied": red, "misconfigured": red, "unavailable": yellow,
+	"denied": red, "misconfigured": red, "unavailable": yellow, "no_account": faint,
 }
 
 // statusView lays out a status for a person.
@@ -95,6 +95,9 @@ func (v statusView) token(t *table, tok api.TokenStatus, account, s string) {
 		host += " (" + tok.Grants + ")"
 	}
 	who := dash(tok.Username)
+	if tok.As != "" {
+		who = tok.As
+	}
 	if tok.Job != "" {
 		who += " in job " + shortID(tok.Job)
 	}
@@ -174,7 +177,9 @@ func (v statusView) footer(b *strings.Builder) {
 		b.WriteString(p.on(printable(fmt.Sprintf(format, args...)), v.colour) + "\n")
 	}
 	for _, a := range v.st.Accounts {
-		if a.Message != "" {
+		// Public images are pulled without an identity every day: it is worth a
+		// line where it is asked about.
+		if a.Message != "" && (a.State != string(providers.NoAccount) || v.host != "") {
 			line(yellow, "%s", a.Message)
 		}
 	}
