@@ -110,6 +110,7 @@ type source struct {
 	http    *httpx.Client
 	absent  *absence
 	cache   tokenCache
+	as      identity // in place of the account's own: of a login that is tried
 }
 
 // Key implements providers.Source: one refresh token for everything, one

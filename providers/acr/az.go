@@ -88,11 +88,11 @@ func (s *source) az(ctx context.Context, limit time.Duration, args ...string) ([
 // token caches nothing: az is slow, but what it returns is kept by tokenCache.
 func (a *azIdentity) token(ctx context.Context, h providers.Host, audience string) (entraToken, error) {
 	args := []string{"account", "get-access-token", "-o", "json", "--resource", audience}
-	if a.tenant != "" {
-		args = append(args, "--tenant", a.tenant)
-	}
-	if a.subscription != "" {
+	switch { // az takes one of them
+	case a.subscription != "":
 		args = append(args, "--subscription", a.subscription)
+	case a.tenant != "":
+		args = append(args, "--tenant", a.tenant)
 	}
 	asked := a.s.deps.Now()
 	out, err := a.s.az(ctx, 0, args...)

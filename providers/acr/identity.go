@@ -17,6 +17,9 @@ import (
 
 // identity is who the account asks Entra as.
 func (s *source) identity(h providers.Host) (identity, error) {
+	if s.as != nil {
+		return s.as, nil
+	}
 	p := s.plan
 	switch p.kind {
 	case bySecret:

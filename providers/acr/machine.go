@@ -123,7 +123,7 @@ func (m *managed) token(ctx context.Context, h providers.Host, audience string) 
 func (m *managed) request(ctx context.Context, h providers.Host, audience string) (httpx.Request, error) {
 	s := m.s
 	req := httpx.Request{Host: h, What: "managed identity", SameOrigin: true, Unauthorized: providers.Misconfigured}
-	q, at, object, resource := url.Values{"resource": {audience}}, s.plan.metadata+imdsPath, "object_id", "msi_res_id"
+	q, at, resource := url.Values{"resource": {audience}}, s.plan.metadata+imdsPath, "msi_res_id"
 	if s.plan.MetadataHeader.IsZero() {
 		q.Set("api-version", imdsVersion)
 		req.Header = http.Header{"Metadata": {"true"}}
@@ -132,12 +132,12 @@ func (m *managed) request(ctx context.Context, h providers.Host, audience string
 		if err != nil {
 			return req, err
 		}
-		at, object, resource = s.plan.metadata, "principal_id", "mi_res_id"
+		at, resource = s.plan.metadata, "mi_res_id"
 		q.Set("api-version", appVersion)
 		req.Header = http.Header{"X-Identity-Header": {secret.Reveal()}}
 		req.Secrets = []providers.Secret{secret}
 	}
-	for k, v := range map[string]string{"client_id": m.client, object: m.object, resource: m.resource} {
+	for k, v := range map[string]string{"client_id": m.client, "object_id": m.object, resource: m.resource} {
 		if v != "" {
 			q.Set(k, v)
 		}

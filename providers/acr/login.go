@@ -1,0 +1,416 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package acr
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/regmint/regmint/providers"
+	"github.com/regmint/regmint/providers/internal/httpx"
+)
+
+// LoginGroup implements providers.LoginGrouper: accounts of one person share
+// the login, and those of az its login.
+func (Provider) LoginGroup(a providers.Account) string {
+	o, ok := a.Options.(*Options)
+	if !ok {
+		return ""
+	}
+	p, err := compile(a, o)
+	if err != nil {
+		return ""
+	}
+	switch p.kind {
+	case byDevice:
+		return "Entra login " + firstOf(a.Password.String(), p.TenantID)
+	case byAz:
+		return "az login " + firstOf(p.Subscription, p.TenantID)
+	}
+	return ""
+}
+
+// Login implements providers.Loginer. An account that names another identity
+// than a person's is tried; else the logins of az are, each with the registry
+// itself as judge; else, or where the person wants so, a device code.
+func (p Provider) Login(ctx context.Context, q providers.LoginRequest) (providers.LoginResult, error) {
+	a := q.Account
+	if a.Options == nil {
+		a.Options = &Options{}
+	}
+	s, err := p.open(a, q.Deps)
+	if err != nil {
+		return providers.LoginResult{}, err
+	}
+	l := &login{q: q, s: s, account: a}
+	switch s.plan.kind {
+	case byDevice:
+		return l.device(ctx)
+	case byAmbient, byAz:
+		return l.az(ctx)
+	}
+	return l.try(ctx)
+}
+
+// login is one login in progress.
+type login struct {
+	q       providers.LoginRequest
+	s       *source
+	account providers.Account
+}
+
+// try asks with the account as it is.
+func (l *login) try(ctx context.Context) (providers.LoginResult, error) {
+	g, err := l.s.refreshToken(ctx, l.q.Host)
+	if err != nil {
+		return providers.LoginResult{}, err
+	}
+	defer g.close()
+	return providers.LoginResult{Account: l.account, Who: g.by.person()}, nil
+}
+
+// azLogin is one of the logins that az keeps: a person or an application in a
+// tenant, by one of its subscriptions.
+type azLogin struct {
+	subscription, name string
+	tenant, domain     string
+	user               string
+	isDefault          bool
+	by                 entraToken
+}
+
+func (a azLogin) String() string {
+	return fmt.Sprintf("az: %s, tenant %s, subscription %s", a.user, firstOf(a.domain, a.tenant), a.name)
+}
+
+// maxAzLogins bounds how many tenants the registry is asked about.
+const maxAzLogins = 20
+
+// az offers the logins of az that the registry accepts.
+func (l *login) az(ctx context.Context) (providers.LoginResult, error) {
+	all, err := l.azLogins(ctx)
+	if err != nil && l.s.plan.kind == byAz {
+		return providers.LoginResult{}, err
+	}
+	var fit []azLogin
+	var reasons []error
+	for _, a := range all {
+		by, err := l.accepted(ctx, a)
+		if err != nil {
+			if kind := providers.KindOf(err); kind == providers.Unavailable {
+				return providers.LoginResult{}, err
+			}
+			reasons = append(reasons, err)
+			continue
+		}
+		a.by = by
+		fit = append(fit, a)
+	}
+	if len(fit) == 0 {
+		return l.noAz(ctx, all, reasons)
+	}
+	choices := make([]string, len(fit), len(fit)+1)
+	for i, a := range fit {
+		choices[i] = a.String()
+	}
+	if len(fit) > 1 && l.s.plan.kind != byAz {
+		choices = append(choices, "somebody else: sign in with a code in the browser")
+	}
+	i, err := l.q.UI.Choose(ctx, "which login for "+l.q.Host.String()+"?", choices)
+	if err != nil {
+		return providers.LoginResult{}, err
+	}
+	if i >= len(fit) {
+		return l.device(ctx)
+	}
+	return l.withAz(fit[i]), nil
+}
+
+// noAz goes on where no login of az fits.
+func (l *login) noAz(ctx context.Context, all []azLogin, reasons []error) (providers.LoginResult, error) {
+	for i, err := range reasons {
+		if i < 3 {
+			l.q.UI.Say("%s: %s", all[i], errText(err))
+		}
+	}
+	if l.s.plan.kind == byAz {
+		if len(reasons) > 0 {
+			return providers.LoginResult{}, reasons[0]
+		}
+		return providers.LoginResult{}, l.s.fail(l.q.Host, providers.LoginRequired, errNoLogin)
+	}
+	return l.device(ctx)
+}
+
+// azLogins reads `az account list`: the default first, each person once in a
+// tenant, those of the host's cloud only.
+func (l *login) azLogins(ctx context.Context) ([]azLogin, error) {
+	out, err := l.s.az(ctx, 20*time.Second, "account", "list", "-o", "json")
+	if err != nil {
+		return nil, (&azIdentity{s: l.s}).explain(l.q.Host, l.s.plan.Audience, err)
+	}
+	v, err := httpx.ParseJSON(out)
+	list, ok := v.([]any)
+	if err != nil || !ok {
+		return nil, l.s.fail(l.q.Host, providers.Unavailable, errors.New("az account list: the answer is no list"))
+	}
+	var all []azLogin
+	for _, e := range list {
+		m, _ := e.(map[string]any)
+		text := func(m map[string]any, k string) string { s, _ := m[k].(string); return httpx.Printable(s, 100) }
+		user, _ := m["user"].(map[string]any)
+		a := azLogin{
+			subscription: text(m, "id"), name: text(m, "name"), tenant: text(m, "tenantId"), user: text(user, "name"),
+			domain: firstOf(text(m, "tenantDefaultDomain"), text(m, "tenantDisplayName")),
+		}
+		a.isDefault, _ = m["isDefault"].(bool)
+		if a.subscription != "" && a.tenant != "" && l.wanted(a) {
+			all = append(all, a)
+		}
+	}
+	slices.SortStableFunc(all, func(x, y azLogin) int {
+		switch {
+		case x.isDefault == y.isDefault:
+			return 0
+		case x.isDefault:
+			return -1
+		}
+		return 1
+	})
+	var once []azLogin
+	for _, a := range all {
+		if len(once) < maxAzLogins && !slices.ContainsFunc(once, func(o azLogin) bool { return o.tenant == a.tenant && o.user == a.user }) {
+			once = append(once, a)
+		}
+	}
+	return once, nil
+}
+
+// wanted leaves out what the account rules out.
+func (l *login) wanted(a azLogin) bool {
+	p := l.s.plan
+	if p.Subscription != "" && p.Subscription != a.subscription && p.Subscription != a.name {
+		return false
+	}
+	return p.TenantID == "" || p.TenantID == a.tenant || p.TenantID == a.domain
+}
+
+// accepted asks the registry about one login of az.
+func (l *login) accepted(ctx context.Context, a azLogin) (entraToken, error) {
+	return l.judge(ctx, func(s *source) identity { return &azIdentity{s, a.tenant, a.subscription} })
+}
+
+// judge mints as id and keeps nothing.
+func (l *login) judge(ctx context.Context, id func(*source) identity) (entraToken, error) {
+	s := *l.s
+	s.cache = tokenCache{}
+	s.cache.init(s.deps.Now)
+	s.as = id(&s)
+	g, err := s.refreshToken(ctx, l.q.Host)
+	if err != nil {
+		return entraToken{}, err
+	}
+	defer g.close()
+	return g.by, nil
+}
+
+// withAz writes the account where az alone would not be enough: the login that
+// az uses by default needs no word.
+func (l *login) withAz(a azLogin) providers.LoginResult {
+	out := providers.LoginResult{Account: l.account, Who: a.by.person()}
+	o := l.s.plan.Options
+	if o.Identity.Kind == byAz && (o.TenantID != "" || o.Subscription != "") || l.account.Layer == providers.LayerAmbient && a.isDefault {
+		return out
+	}
+	o.Identity = Identity{Kind: byAz}
+	if !a.isDefault {
+		o.Subscription = a.subscription
+	}
+	o.TenantID = a.tenant
+	out.Account.Options, out.Write = l.written(o), true
+	return out
+}
+
+// written is o without what compile filled in.
+func (l *login) written(o Options) *Options {
+	was, _ := l.account.Options.(*Options)
+	o.Audience, o.WebIdentityAudience = was.Audience, was.WebIdentityAudience
+	return &o
+}
+
+// device signs a person in by the device authorization grant: RFC 8628 as
+// learn.microsoft.com/entra/identity-platform/v2-oauth2-device-code has it.
+func (l *login) device(ctx context.Context) (providers.LoginResult, error) {
+	s := l.s
+	flow := &deviceFlow{
+		login: l, tenant: firstOf(s.plan.TenantID, anyTenant), client: firstOf(s.plan.ClientID, azureCLI),
+		scope: s.plan.Audience + "/.default offline_access",
+	}
+	if err := flow.begin(ctx); err != nil {
+		return providers.LoginResult{}, err
+	}
+	t, err := flow.wait(ctx)
+	if err != nil {
+		return providers.LoginResult{}, err
+	}
+	if t.refresh.IsZero() {
+		return providers.LoginResult{}, s.fail(l.q.Host, providers.Unavailable, errors.New("Entra gave no refresh token: the application must allow offline_access"))
+	}
+	if _, err := l.judge(ctx, func(*source) identity { return fixed{t} }); err != nil {
+		return providers.LoginResult{}, l.stranger(t, err)
+	}
+	o := s.plan.Options
+	o.Identity = Identity{Kind: byDevice}
+	o.TenantID = firstOf(o.TenantID, t.tenant)
+	out := providers.LoginResult{Account: l.account, Write: true, Secret: t.refresh, Who: t.person()}
+	out.Account.Options = l.written(o)
+	return out, nil
+}
+
+// stranger adds to a refusal which tenant the person is of: the registry does
+// not say its own.
+func (l *login) stranger(t entraToken, err error) error {
+	e, ok := errors.AsType[*providers.Error](err)
+	if !ok || e.Kind != providers.Denied {
+		return err
+	}
+	out := *e
+	if want := l.s.plan.TenantID; want == "" {
+		out.Hint = "a registry of another tenant than " + firstOf(t.tenant, "this one") + " needs tenant_id in its account; else assign AcrPull or AcrPush"
+	}
+	return &out
+}
+
+// fixed is a token that is there.
+type fixed struct{ t entraToken }
+
+func (f fixed) stamp() string { return "" }
+
+func (f fixed) token(context.Context, providers.Host, string) (entraToken, error) { return f.t, nil }
+
+// deviceFlow is one code.
+type deviceFlow struct {
+	login          *login
+	tenant, client string
+	scope          string
+	code           providers.Secret
+	expires        time.Time
+	interval       time.Duration
+}
+
+// The bounds of what Entra says about a code.
+const (
+	deviceLife     = 15 * time.Minute
+	deviceInterval = 5 * time.Second
+)
+
+func (f *deviceFlow) words() circumstances {
+	return circumstances{
+		host: f.login.q.Host, app: f.client, tenant: f.tenant, resource: f.login.s.plan.Audience,
+		loginRequired: "run: regmint login " + f.login.q.Host.String(),
+	}
+}
+
+func (f *deviceFlow) begin(ctx context.Context) error {
+	s, h := f.login.s, f.login.q.Host
+	res, err := s.entra(ctx, h, f.tenant, "devicecode", url.Values{"client_id": {f.client}, "scope": {f.scope}}, nil)
+	if err != nil {
+		if res != nil {
+			err = rejected(err, res.Body, f.words())
+		}
+		return err
+	}
+	v, err := httpx.ParseJSON(res.Body)
+	m, _ := v.(map[string]any)
+	code, _ := m["device_code"].(string)
+	user, _ := m["user_code"].(string)
+	at := firstText(m, "verification_uri", "verification_url")
+	if err != nil || code == "" || user == "" || !isHTTPS(at) {
+		return s.fail(h, providers.Unavailable, errors.New("Entra: the answer holds no device code"))
+	}
+	f.code, f.expires, f.interval = providers.NewSecret(code), s.deps.Now().Add(deviceLife), deviceInterval
+	if n, ok := whole(m["expires_in"]); ok && n > 0 && n < int64(deviceLife/time.Second) {
+		f.expires = s.deps.Now().Add(time.Duration(n) * time.Second)
+	}
+	if n, ok := whole(m["interval"]); ok && n > 0 && n <= 60 {
+		f.interval = time.Duration(n) * time.Second
+	}
+	complete := firstText(m, "verification_uri_complete")
+	if !isHTTPS(complete) {
+		complete = ""
+	}
+	return f.login.q.UI.Device(ctx, providers.Device{
+		For: "Entra, for " + h.String(), URL: httpx.Printable(at, 200), Complete: httpx.Printable(complete, 400), Code: httpx.Printable(user, 40), ExpiresAt: f.expires,
+	})
+}
+
+func firstText(m map[string]any, keys ...string) string {
+	for _, k := range keys {
+		if s, _ := m[k].(string); s != "" {
+			return s
+		}
+	}
+	return ""
+}
+
+func isHTTPS(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && u.Scheme == "https" && u.Host != "" && u.User == nil
+}
+
+// wait polls until the person has decided or the code is over.
+func (f *deviceFlow) wait(ctx context.Context) (entraToken, error) {
+	s, h := f.login.s, f.login.q.Host
+	over := &providers.Error{Kind: providers.LoginRequired, Host: h, Err: errors.New("nobody entered the code in time"), Hint: f.words().loginRequired}
+	for {
+		if !pause(ctx, f.interval) {
+			return entraToken{}, s.fail(h, providers.Unavailable, errors.New("the login was interrupted"))
+		}
+		if !s.deps.Now().Before(f.expires) {
+			return entraToken{}, over
+		}
+		asked := s.deps.Now()
+		secrets := []providers.Secret{f.code}
+		res, err := s.entra(ctx, h, f.tenant, "token", url.Values{
+			"grant_type": {"urn:ietf:params:oauth:grant-type:device_code"}, "client_id": {f.client}, "device_code": {f.code.Reveal()},
+		}, secrets)
+		if err == nil {
+			return s.readToken(h, res, asked, secrets)
+		}
+		if res == nil {
+			if providers.KindOf(err) == providers.Unavailable && ctx.Err() == nil {
+				continue // RFC 8628 section 3.5: a lost answer is no refusal
+			}
+			return entraToken{}, err
+		}
+		r, _ := rejectionOf(res.Body, secrets...)
+		switch r.oauth {
+		case "authorization_pending":
+		case "slow_down":
+			f.interval += deviceInterval
+		case "expired_token", "code_expired":
+			return entraToken{}, over
+		case "authorization_declined", "access_denied":
+			return entraToken{}, s.fail(h, providers.Denied, errors.New("the sign-in was declined in the browser"))
+		default:
+			if providers.KindOf(err) != providers.Unavailable {
+				return entraToken{}, rejected(err, res.Body, f.words(), secrets...)
+			}
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
