@@ -163,7 +163,7 @@ func (c *call) beginning(ctx context.Context) (*plan, error) {
 			t, err := httpx.Resolve(ctx, c.deps, c.host, o.ContainerToken)
 			return t.Reveal(), err
 		})
-	case c.account.Layer == providers.LayerAmbient:
+	case c.account.Layer == providers.LayerAmbient && o.Profile == "":
 		return c.ambient(ctx)
 	}
 	return c.fromProfile(ctx, o.Profile, files{})
