@@ -71,7 +71,7 @@ func (g *Google) Gcloud(t testing.TB) *Gcloud {
 	dir := t.TempDir()
 	p := &Gcloud{Path: filepath.Join(dir, "gcloud"), Dir: dir, g: g, logins: map[string][]*login{}}
 	url := g.c.Plain("gcloud", http.HandlerFunc(p.serve))
-	if err := os.WriteFile(p.Path, []byte(strings.Replace(gcloudScript, "URL", url, 1)), 0o700); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(p.Path, []byte(strings.Replace(gcloudScript, "URL", url, 1)), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	return p

@@ -236,6 +236,43 @@ func TestWorkloadIdentitiesAreFederated(t *testing.T) {
 	wantError(t, err, "invalid_target")
 }
 
+func TestAWSIdentitiesAreFederated(t *testing.T) {
+	c, g, ctx := start(t)
+	p := g.Provider(google.WorkloadProvider{AWSAccount: "123456789012", Attributes: map[string]string{"account": "account"}})
+	account := "123456789012"
+	c.Handle("sts.*.amazonaws.com", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost || !strings.Contains(r.Header.Get("Authorization"), "/eu-west-1/sts/aws4_request") {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		_, _ = w.Write([]byte(`<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>` +
+			`<Arn>arn:aws:sts::` + account + `:assumed-role/ci/i-1</Arn><Account>` + account + `</Account></GetCallerIdentityResult></GetCallerIdentityResponse>`))
+	}))
+	for k, v := range map[string]string{"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-west-1", "AWS_SESSION_TOKEN": ""} {
+		t.Setenv(k, v)
+	}
+	file := p.Credentials(google.AWSSource(""), nil, 0)
+	tok, err := mint(ctx, t, file)
+	wantWho(t, g, tok, err, p.Principal("arn:aws:sts::123456789012:assumed-role/ci/i-1"))
+	account = "999999999999"
+	_, err = mint(ctx, t, file)
+	wantError(t, err, "invalid_grant", "999999999999")
+	t.Setenv("AWS_REGION", "us-east-1")
+	_, err = mint(ctx, t, file)
+	wantError(t, err, "invalid_grant", "403")
+}
+
+func TestPeopleOfAWorkforcePoolRefresh(t *testing.T) {
+	_, g, ctx := start(t)
+	u := g.User(jane)
+	file := u.WorkforceLogin()
+	tok, err := mint(ctx, t, file)
+	wantWho(t, g, tok, err, u.WorkforceMember())
+	u.Logout()
+	_, err = mint(ctx, t, file)
+	wantError(t, err, "invalid_grant", "refresh token is invalid")
+}
+
 func TestImpersonationWalksTheChain(t *testing.T) {
 	_, g, ctx := start(t)
 	ci, hop, prod := g.ServiceAccount(ciEmail), g.ServiceAccount("hop@acme.iam.gserviceaccount.com"), g.ServiceAccount(prodEmail)

@@ -72,8 +72,10 @@ func (g *Google) generate(w http.ResponseWriter, r *http.Request, email string) 
 	case !ok:
 		return nil, &rpcError{code: http.StatusForbidden, status: "PERMISSION_DENIED", message: "Method doesn't allow unregistered callers (callers without established identity). Please use API Key or other form of API consumer identity to call this API."}
 	case caller == nil || caller.bearer:
-		return nil, &rpcError{code: http.StatusUnauthorized, status: "UNAUTHENTICATED", reason: "ACCESS_TOKEN_TYPE_UNSUPPORTED",
-			message: "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid authentication credential. See https://developers.google.com/identity/sign-in/web/devconsole-project."}
+		return nil, &rpcError{
+			code: http.StatusUnauthorized, status: "UNAUTHENTICATED", reason: "ACCESS_TOKEN_TYPE_UNSUPPORTED",
+			message: "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid authentication credential. See https://developers.google.com/identity/sign-in/web/devconsole-project.",
+		}
 	case !caller.has(ScopeCloudPlatform, "https://www.googleapis.com/auth/iam"):
 		return nil, &rpcError{code: http.StatusForbidden, status: "PERMISSION_DENIED", reason: "ACCESS_TOKEN_SCOPE_INSUFFICIENT", message: "Request had insufficient authentication scopes."}
 	}
@@ -144,8 +146,10 @@ func (g *Google) mayImpersonate(caller *token, delegates []string, email string)
 			t = &link
 		}
 		if !t.in(next.creators) {
-			return nil, &rpcError{code: http.StatusForbidden, status: "PERMISSION_DENIED", reason: "IAM_PERMISSION_DENIED", permission: permissionToken,
-				message: "Permission '" + permissionToken + "' denied on resource (or it may not exist)."}
+			return nil, &rpcError{
+				code: http.StatusForbidden, status: "PERMISSION_DENIED", reason: "IAM_PERMISSION_DENIED", permission: permissionToken,
+				message: "Permission '" + permissionToken + "' denied on resource (or it may not exist).",
+			}
 		}
 		at = next
 	}

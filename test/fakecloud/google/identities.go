@@ -189,6 +189,27 @@ func (u *User) newRefreshToken() string {
 	return r
 }
 
+// workforcePool is the pool that people log in to with an identity provider of
+// their organisation.
+const workforcePool = "iam.googleapis.com/locations/global/workforcePools/acme"
+
+// WorkforceLogin logs in through a workforce pool and returns an
+// external_account_authorized_user file, as `gcloud auth application-default
+// login --login-config` writes it. Its tokens are WorkforceMember's.
+func (u *User) WorkforceLogin() []byte {
+	return indent(map[string]any{
+		"type": "external_account_authorized_user", "universe_domain": "googleapis.com",
+		"audience":  "//" + workforcePool + "/providers/okta",
+		"client_id": ClientID, "client_secret": ClientSecret, "refresh_token": u.newRefreshToken(),
+		"token_url": "https://sts.googleapis.com/v1/oauthtoken", "token_info_url": "https://sts.googleapis.com/v1/introspect",
+	})
+}
+
+// WorkforceMember is "principal://…/workforcePools/acme/subject/EMAIL".
+func (u *User) WorkforceMember() string {
+	return "principal://" + workforcePool + "/subject/" + u.Email
+}
+
 // Logout revokes every refresh token of the person.
 func (u *User) Logout() {
 	u.g.mu.Lock()

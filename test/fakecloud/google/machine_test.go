@@ -18,10 +18,13 @@ import (
 	"github.com/regmint/regmint/test/fakecloud/google"
 )
 
+// childArg makes the test's program a machine that asks for its identity.
+const childArg = "machine"
+
 // The vendor's library reads GCE_METADATA_HOST from the process, once: it runs
 // in a process of its own.
 func TestMain(m *testing.M) {
-	if os.Getenv("FAKE_GCE_CHILD") == "" { //nolint:forbidigo // the child's own
+	if len(os.Args) < 2 || os.Args[1] != childArg {
 		os.Exit(m.Run())
 	}
 	type answer struct {
@@ -55,8 +58,8 @@ func ask(t *testing.T, m *google.Metadata) machine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), self)
-	cmd.Env = []string{"FAKE_GCE_CHILD=1", "GCE_METADATA_HOST=" + m.Host(), "HOME=" + t.TempDir()}
+	cmd := exec.CommandContext(t.Context(), self, childArg)
+	cmd.Env = []string{"GCE_METADATA_HOST=" + m.Host(), "HOME=" + t.TempDir()}
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatal(err)

@@ -130,8 +130,10 @@ func (g *Google) jwtGrant(r *http.Request) (*token, *oauthError) {
 		return nil, refuse("invalid_grant", "Account disabled: %s", numeric(account.Email))
 	}
 	if claims.Subject != "" && claims.Subject != claims.Issuer {
-		return nil, &oauthError{status: http.StatusUnauthorized, code: "unauthorized_client",
-			text: "Client is unauthorized to retrieve access tokens using this method, or client not authorized for any of the scopes requested."}
+		return nil, &oauthError{
+			status: http.StatusUnauthorized, code: "unauthorized_client",
+			text: "Client is unauthorized to retrieve access tokens using this method, or client not authorized for any of the scopes requested.",
+		}
 	}
 	scopes, e := parseScopes(claims.Scope)
 	if e != nil {

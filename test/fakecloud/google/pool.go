@@ -92,3 +92,16 @@ func URLSource(url, requestToken string) map[string]any {
 		"format": map[string]string{"type": "json", "subject_token_field_name": "value"},
 	}
 }
+
+// AWSSource uses the AWS credentials of the environment or of a machine's
+// metadata service at the address given; "" = the real one.
+func AWSSource(metadata string) map[string]any {
+	metadata = cmp.Or(metadata, "http://169.254.169.254")
+	return map[string]any{
+		"environment_id":                 "aws1",
+		"region_url":                     metadata + "/latest/meta-data/placement/availability-zone",
+		"url":                            metadata + "/latest/meta-data/iam/security-credentials",
+		"imdsv2_session_token_url":       metadata + "/latest/api/token",
+		"regional_cred_verification_url": "https://sts.{region}.amazonaws.com?Action=GetCallerIdentity&Version=2011-06-15",
+	}
+}

@@ -176,15 +176,23 @@ func TestChallengesAndRefusalsAreTheRegistrysOwn(t *testing.T) {
 		status             int
 		challenge, body    string
 	}{
-		"no credential": {"GET", "/v2/", "", 401, `Bearer realm="https://us-central1-docker.pkg.dev/v2/token"`,
-			`{"errors":[{"code":"UNAUTHORIZED","message":"not authenticated: No credential was supplied."}]}`},
-		"no credential for an image": {"GET", "/v2/p/r/i/manifests/x", "", 401,
+		"no credential": {
+			"GET", "/v2/", "", 401, `Bearer realm="https://us-central1-docker.pkg.dev/v2/token"`,
+			`{"errors":[{"code":"UNAUTHORIZED","message":"not authenticated: No credential was supplied."}]}`,
+		},
+		"no credential for an image": {
+			"GET", "/v2/p/r/i/manifests/x", "", 401,
 			`Bearer realm="https://us-central1-docker.pkg.dev/v2/token",service="us-central1-docker.pkg.dev",scope="repository:p/r/i:pull"`,
-			`{"errors":[{"code":"UNAUTHORIZED","message":"not authenticated: No valid credential was supplied."}]}`},
-		"a delete": {"DELETE", "/v2/p/r/i/manifests/x", "", 401,
-			`Bearer realm="https://us-central1-docker.pkg.dev/v2/token",service="us-central1-docker.pkg.dev",scope="repository:p/r/i:pull,push"`, "UNAUTHORIZED"},
-		"a repository without an image": {"GET", "/v2/foo/bar/manifests/x", "", 401,
-			`Bearer realm="https://us-central1-docker.pkg.dev/v2/token",service="us-central1-docker.pkg.dev",scope="repository:foo/bar/pkg:pull"`, "UNAUTHORIZED"},
+			`{"errors":[{"code":"UNAUTHORIZED","message":"not authenticated: No valid credential was supplied."}]}`,
+		},
+		"a delete": {
+			"DELETE", "/v2/p/r/i/manifests/x", "", 401,
+			`Bearer realm="https://us-central1-docker.pkg.dev/v2/token",service="us-central1-docker.pkg.dev",scope="repository:p/r/i:pull,push"`, "UNAUTHORIZED",
+		},
+		"a repository without an image": {
+			"GET", "/v2/foo/bar/manifests/x", "", 401,
+			`Bearer realm="https://us-central1-docker.pkg.dev/v2/token",service="us-central1-docker.pkg.dev",scope="repository:foo/bar/pkg:pull"`, "UNAUTHORIZED",
+		},
 		"a bad bearer":           {"GET", "/v2/", "Bearer bogus", 401, "", `{"errors":[{"code":"UNAUTHORIZED","message":"No valid credential was supplied."}]}`},
 		"a bad password":         {"GET", "/v2/", basic("oauth2accesstoken", "bogus"), 401, "", "No valid credential was supplied."},
 		"another user name":      {"GET", "/v2/", basic("jane", good), 401, "", "No valid credential was supplied."},
@@ -192,8 +200,10 @@ func TestChallengesAndRefusalsAreTheRegistrysOwn(t *testing.T) {
 		"a password without one": {"GET", "/v2/", basic("oauth2accesstoken", good), 200, "", ""},
 		"one path component":     {"GET", "/v2/app/manifests/x", "", 400, "", `{"errors":[{"code":"NAME_INVALID","message":"invalid number of path components: 1"}]}`},
 		"a bogus token login":    {"GET", "/v2/token", basic("oauth2accesstoken", "bogus"), 401, "", `{"errors":[{"code":"UNAUTHORIZED","message":"authentication failed"}]}`},
-		"a scope not allowed": {"GET", "/v2/token?service=" + host + "&scope=repository:p/r/i:pull", "", 403, "",
-			`{"errors":[{"code":"DENIED","message":"Unauthenticated request. Unauthenticated requests do not have permission \"artifactregistry.repositories.downloadArtifacts\" on resource \"projects/p/locations/us-central1/repositories/r\" (or it may not exist)"}]}`},
+		"a scope not allowed": {
+			"GET", "/v2/token?service=" + host + "&scope=repository:p/r/i:pull", "", 403, "",
+			`{"errors":[{"code":"DENIED","message":"Unauthenticated request. Unauthenticated requests do not have permission \"artifactregistry.repositories.downloadArtifacts\" on resource \"projects/p/locations/us-central1/repositories/r\" (or it may not exist)"}]}`,
+		},
 		"a post": {"POST", "/v2/token", basic("oauth2accesstoken", good), 405, "", ""},
 	} {
 		r, err := http.NewRequestWithContext(t.Context(), tc.method, "https://"+host+tc.path, nil)

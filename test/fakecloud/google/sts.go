@@ -41,7 +41,37 @@ func (g *Google) stsHandler() http.Handler {
 			"access_token": t.value, "issued_token_type": typeAccess, "token_type": "Bearer", "expires_in": g.left(t),
 		})
 	})
+	mux.HandleFunc("POST /v1/oauthtoken", func(w http.ResponseWriter, r *http.Request) {
+		t, err := g.workforceRefresh(w, r)
+		if err != nil {
+			err.write(w)
+			return
+		}
+		fakecloud.WriteJSON(w, http.StatusOK, map[string]any{"access_token": t.value, "token_type": "Bearer", "expires_in": g.left(t)})
+	})
 	return mux
+}
+
+// workforceRefresh answers the refresh token of a person of a workforce pool;
+// the client's name and secret come in the header.
+func (g *Google) workforceRefresh(w http.ResponseWriter, r *http.Request) (*token, *oauthError) {
+	if err := form(w, r); err != nil {
+		return nil, err
+	}
+	if id, secret, _ := r.BasicAuth(); id != ClientID || secret != ClientSecret {
+		return nil, &oauthError{status: http.StatusUnauthorized, code: "invalid_client", text: "The OAuth client was not found."}
+	}
+	if grant := r.PostForm.Get("grant_type"); grant != grantRefresh {
+		return nil, refuse("unsupported_grant_type", "Invalid grant type: %q", grant)
+	}
+	g.mu.Lock()
+	u := g.refresh[r.PostForm.Get("refresh_token")]
+	g.mu.Unlock()
+	if u == nil {
+		return nil, refuse("invalid_grant", "The refresh token is invalid or has expired.")
+	}
+	t := token{who: u.WorkforceMember(), members: []string{u.WorkforceMember()}, scopes: []string{ScopeCloudPlatform, ScopeEmail, "openid"}}
+	return g.issue(t, "ya29.d.", g.o.TokenLife), nil
 }
 
 func (g *Google) exchange(r *http.Request) (*token, *oauthError) {
@@ -142,7 +172,7 @@ func (p *Provider) awsClaims(raw string) (map[string]any, *oauthError) {
 	if err != nil || u.Scheme != "https" || !awsSTS.MatchString(u.Host) || u.Query().Get("Action") != "GetCallerIdentity" || q.Method != http.MethodPost {
 		return nil, refuse("invalid_grant", "Invalid value for url in AWS subject token.")
 	}
-	req, err := http.NewRequest(q.Method, q.URL, nil) //nolint:noctx // bounded by the cloud's end
+	req, err := http.NewRequest(q.Method, q.URL, nil)
 	if err != nil {
 		return nil, refuse("invalid_grant", "Unable to parse subject token.")
 	}
