@@ -17,7 +17,7 @@
 //	i := c.Issuer(fakecloud.GitHubIssuer)
 //	p := g.Provider(google.WorkloadProvider{Issuer: i.URL, Attributes: map[string]string{"repository": "repository"}})
 //	ci.AllowImpersonation(p.PrincipalSet("attribute.repository/acme/app"))
-//	wif := p.Credentials(google.URLSource(runner.URL, runner.Token), ci, 900*time.Second)
+//	wif := p.Credentials(google.URLSource(runner.URL+"&audience="+url.QueryEscape(p.Audience()), runner.Token), ci, 900*time.Second)
 //	token := i.Sign("repo:acme/app:ref:refs/heads/main", p.Audience(), map[string]any{"repository": "acme/app"})
 //
 //	m := g.Metadata(google.MetadataOptions{Account: ci})   // m.Host() for GCE_METADATA_HOST, m.URL
