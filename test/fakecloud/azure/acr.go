@@ -145,10 +145,33 @@ func (a *Azure) serveV2(w http.ResponseWriter, r *http.Request, reg *Registry, h
 			r.URL.RawQuery = ""
 		}
 	}
-	if _, digest, ok := strings.Cut(r.URL.Path, "/manifests/sha256:"); ok && r.Method == http.MethodDelete {
-		a.untagAll(reg, who, op.Repository, "sha256:"+digest)
+	digest := ""
+	if _, hex, ok := strings.Cut(r.URL.Path, "/manifests/sha256:"); ok {
+		digest = "sha256:" + hex
 	}
-	a.Images.Serve(w, r, who)
+	switch {
+	case n.typ == "registry":
+		v1{a, reg, host, "", who}.catalog(w, r)
+		return
+	case r.Method == http.MethodDelete && digest != "":
+		a.untagAll(reg, who, op.Repository, digest)
+		reg.keep(op.Repository, digest, false)
+	}
+	rec := &statusWriter{w, http.StatusOK}
+	a.Images.Serve(rec, r, who)
+	if r.Method == http.MethodPut && rec.status == http.StatusCreated && strings.Contains(r.URL.Path, "/manifests/") {
+		reg.keep(op.Repository, w.Header().Get("Docker-Content-Digest"), true)
+	}
+}
+
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (s *statusWriter) WriteHeader(status int) {
+	s.status = status
+	s.ResponseWriter.WriteHeader(status)
 }
 
 // serveV1 is the registry's own API. A repository's name is one segment.

@@ -5,12 +5,12 @@ package azure
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/regmint/regmint/test/fakecloud"
 )
@@ -32,20 +32,16 @@ func (v v1) inner(method, path string) *httptest.ResponseRecorder {
 	return w
 }
 
-func (v v1) list(path, key string) []string {
-	var body map[string]json.RawMessage
-	var out []string
-	if w := v.inner(http.MethodGet, path); w.Code == http.StatusOK && json.Unmarshal(w.Body.Bytes(), &body) == nil {
-		_ = json.Unmarshal(body[key], &out)
-	}
-	slices.Sort(out)
-	return out
-}
-
 // byTag maps the repository's tags to digests.
 func (v v1) byTag() map[string]string {
 	out := map[string]string{}
-	for _, t := range v.list("/v2/"+v.repo+"/tags/list?n=10000", "tags") {
+	var body struct {
+		Tags []string `json:"tags"`
+	}
+	if w := v.inner(http.MethodGet, "/v2/"+v.repo+"/tags/list"); w.Code == http.StatusOK {
+		_ = json.Unmarshal(w.Body.Bytes(), &body)
+	}
+	for _, t := range body.Tags {
 		if w := v.inner(http.MethodHead, "/v2/"+v.repo+"/manifests/"+t); w.Code == http.StatusOK {
 			out[t] = w.Header().Get("Docker-Content-Digest")
 		}
@@ -76,7 +72,7 @@ func page(w http.ResponseWriter, r *http.Request, all []string) []string {
 }
 
 func (v v1) catalog(w http.ResponseWriter, r *http.Request) {
-	all := v.list("/v2/_catalog?n=10000", "repositories")
+	all := append([]string{}, v.reg.repositories()...)
 	fakecloud.WriteJSON(w, http.StatusOK, map[string]any{"repositories": page(w, r, all)})
 }
 
@@ -97,35 +93,29 @@ func (v v1) unknown(w http.ResponseWriter) {
 	acrFail(w, http.StatusNotFound, "NAME_UNKNOWN", "repository name not known to registry", map[string]string{"name": v.repo})
 }
 
-func (v v1) properties(w http.ResponseWriter) {
-	all := v.byTag()
-	if len(all) == 0 {
+func (v v1) known(w http.ResponseWriter) bool {
+	if len(v.reg.digests(v.repo)) == 0 {
 		v.unknown(w)
+		return false
+	}
+	return true
+}
+
+func (v v1) properties(w http.ResponseWriter) {
+	if !v.known(w) {
 		return
 	}
 	fakecloud.WriteJSON(w, http.StatusOK, map[string]any{
 		"registry": v.host, "imageName": v.repo, "createdTime": v.now(), "lastUpdateTime": v.now(),
-		"manifestCount": len(digests(all)), "tagCount": len(all), "changeableAttributes": changeable(),
+		"manifestCount": len(v.reg.digests(v.repo)), "tagCount": len(v.byTag()), "changeableAttributes": changeable(),
 	})
 }
 
-func digests(byTag map[string]string) map[string][]string {
-	out := map[string][]string{}
-	for t, d := range byTag {
-		out[d] = append(out[d], t)
-	}
-	for _, ts := range out {
-		slices.Sort(ts)
-	}
-	return out
-}
-
 func (v v1) tags(w http.ResponseWriter, name string) {
-	all := v.byTag()
-	if len(all) == 0 {
-		v.unknown(w)
+	if !v.known(w) {
 		return
 	}
+	all := v.byTag()
 	if name != "" {
 		if all[name] == "" {
 			v.noTag(w, name)
@@ -134,13 +124,8 @@ func (v v1) tags(w http.ResponseWriter, name string) {
 		fakecloud.WriteJSON(w, http.StatusOK, map[string]any{"registry": v.host, "imageName": v.repo, "tag": v.tag(name, all[name])})
 		return
 	}
-	names := []string{}
-	for t := range all {
-		names = append(names, t)
-	}
-	slices.Sort(names)
 	list := []any{}
-	for _, t := range names {
+	for _, t := range slices.Sorted(maps.Keys(all)) {
 		list = append(list, v.tag(t, all[t]))
 	}
 	fakecloud.WriteJSON(w, http.StatusOK, map[string]any{"registry": v.host, "imageName": v.repo, "tags": list})
@@ -151,15 +136,20 @@ func (v v1) noTag(w http.ResponseWriter, name string) {
 }
 
 func (v v1) manifests(w http.ResponseWriter, digest string) {
-	all := digests(v.byTag())
-	if len(all) == 0 {
-		v.unknown(w)
+	if !v.known(w) {
 		return
 	}
+	all := v.byTag()
 	list := []any{}
-	for d, tags := range all {
+	for _, d := range v.reg.digests(v.repo) {
 		if digest != "" && d != digest {
 			continue
+		}
+		tags := []string{}
+		for _, t := range slices.Sorted(maps.Keys(all)) {
+			if all[t] == d {
+				tags = append(tags, t)
+			}
 		}
 		list = append(list, map[string]any{
 			"digest": d, "createdTime": v.now(), "lastUpdateTime": v.now(), "tags": tags,
@@ -176,39 +166,36 @@ func (v v1) manifests(w http.ResponseWriter, digest string) {
 	}
 }
 
+// deleteTag removes a tag; its manifest stays.
 func (v v1) deleteTag(w http.ResponseWriter, name string) {
-	switch {
-	case len(v.byTag()) == 0:
-		v.unknown(w)
-	case name == "" || v.inner(http.MethodDelete, "/v2/"+v.repo+"/manifests/"+name).Code != http.StatusAccepted:
-		v.noTag(w, name)
-	default:
-		w.WriteHeader(http.StatusAccepted)
+	if !v.known(w) {
+		return
 	}
+	if v.byTag()[name] == "" {
+		v.noTag(w, name)
+		return
+	}
+	v.inner(http.MethodDelete, "/v2/"+v.repo+"/manifests/"+name)
+	w.WriteHeader(http.StatusAccepted)
 }
 
 func (v v1) deleteRepository(w http.ResponseWriter) {
-	all := v.byTag()
-	if len(all) == 0 {
-		v.unknown(w)
+	if !v.known(w) {
 		return
 	}
-	tags, manifests := []string{}, []string{}
-	for d, ts := range digests(all) {
-		for _, t := range ts {
-			v.inner(http.MethodDelete, "/v2/"+v.repo+"/manifests/"+t)
-		}
-		v.inner(http.MethodDelete, "/v2/"+v.repo+"/manifests/"+d)
-		tags, manifests = append(tags, ts...), append(manifests, d)
+	tags, manifests := slices.Sorted(maps.Keys(v.byTag())), v.reg.digests(v.repo)
+	for _, x := range append(slices.Clone(tags), manifests...) {
+		v.inner(http.MethodDelete, "/v2/"+v.repo+"/manifests/"+x)
+		v.reg.keep(v.repo, x, false)
 	}
-	fakecloud.WriteJSON(w, http.StatusAccepted, map[string]any{"manifestsDeleted": manifests, "tagsDeleted": tags})
+	fakecloud.WriteJSON(w, http.StatusAccepted, map[string]any{"manifestsDeleted": manifests, "tagsDeleted": append([]string{}, tags...)})
 }
 
 // untagAll removes the tags of a manifest that is about to be deleted.
 func (a *Azure) untagAll(reg *Registry, who, repo, digest string) {
 	v := v1{az: a, reg: reg, repo: repo, who: who}
 	for t, d := range v.byTag() {
-		if d == digest && !strings.Contains(t, ":") {
+		if d == digest {
 			v.inner(http.MethodDelete, "/v2/"+repo+"/manifests/"+t)
 		}
 	}

@@ -5,6 +5,7 @@ package azure
 import (
 	"crypto/rand"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -52,6 +53,7 @@ type Registry struct {
 	armOff    bool
 	anonymous bool
 	blocked   bool
+	stored    map[string]map[string]bool // digests of the manifests of each repository
 }
 
 type assignment struct {
@@ -79,7 +81,7 @@ func (t *Tenant) Registry(name string) *Registry {
 // RegistryOn makes a registry with another login server: one with a domain
 // name label (acme-b7f2ckd9.azurecr.io), or acme.azurecr.de.
 func (t *Tenant) RegistryOn(name, host string) *Registry {
-	r := &Registry{Name: name, Host: host, Tenant: t, az: t.az}
+	r := &Registry{Name: name, Host: host, Tenant: t, az: t.az, stored: map[string]map[string]bool{}}
 	t.az.mu.Lock()
 	defer t.az.mu.Unlock()
 	t.az.registries[host] = r
@@ -184,4 +186,33 @@ func (a *Azure) find(host string) *Registry {
 		return a.registries[l[0]+"."+l[3]+"."+l[4]]
 	}
 	return nil
+}
+
+// digests are the manifests of a repository, tagged or not.
+func (r *Registry) digests(repo string) []string {
+	r.az.mu.Lock()
+	defer r.az.mu.Unlock()
+	return slices.Sorted(maps.Keys(r.stored[repo]))
+}
+
+func (r *Registry) repositories() []string {
+	r.az.mu.Lock()
+	defer r.az.mu.Unlock()
+	return slices.Sorted(maps.Keys(r.stored))
+}
+
+func (r *Registry) keep(repo, digest string, there bool) {
+	r.az.mu.Lock()
+	defer r.az.mu.Unlock()
+	if there {
+		if r.stored[repo] == nil {
+			r.stored[repo] = map[string]bool{}
+		}
+		r.stored[repo][digest] = true
+		return
+	}
+	delete(r.stored[repo], digest)
+	if len(r.stored[repo]) == 0 {
+		delete(r.stored, repo)
+	}
 }
