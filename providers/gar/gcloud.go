@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gar
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/regmint/regmint/providers"
+	"github.com/regmint/regmint/providers/internal/httpx"
+)
+
+// gcloud is an account that gcloud is logged in to.
+type gcloud struct {
+	s             *source
+	configuration string
+	account       string
+
+	got *access // of answers, for the mint that follows
+}
+
+// gcloudLimit bounds one call: it starts an interpreter.
+const gcloudLimit = 20 * time.Second
+
+// renewAt makes gcloud renew its own cached token where less is left.
+const renewAt = "30m"
+
+// answers reports whether gcloud is there and has an account. The token it
+// gives on the way is kept.
+func (g *gcloud) answers(ctx context.Context, h providers.Host) (bool, error) {
+	a, err := g.ask(ctx, h)
+	switch {
+	case err == nil:
+		g.got = &a
+		return true, nil
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errNoGcloudAccount):
+		return false, nil
+	}
+	return false, err
+}
+
+func (g *gcloud) token(ctx context.Context, c call) (access, error) {
+	if g.got != nil {
+		return *g.got, nil
+	}
+	return g.ask(ctx, c.host)
+}
+
+var errNoGcloudAccount = errors.New("gcloud has no active account")
+
+// ask runs `gcloud config config-helper`, which answers for other programs:
+//
+//	{"configuration":{"active_configuration":"default","properties":{"core":{"account":"…"}}},
+//	 "credential":{"access_token":"…","token_expiry":"2026-11-21T08:25:11Z"}}
+func (g *gcloud) ask(ctx context.Context, h providers.Host) (access, error) {
+	args := []string{"config", "config-helper", "--format=json", "--min-expiry=" + renewAt}
+	if g.configuration != "" {
+		args = append(args, "--configuration="+g.configuration)
+	}
+	if g.account != "" {
+		args = append(args, "--account="+g.account)
+	}
+	b, err := g.s.runGcloud(ctx, args...)
+	if err != nil {
+		return access{}, g.refused(h, err)
+	}
+	var out struct {
+		Configuration struct {
+			Properties struct {
+				Core struct {
+					Account string `json:"account"`
+				} `json:"core"`
+			} `json:"properties"`
+		} `json:"configuration"`
+		Credential struct {
+			AccessToken string `json:"access_token"`
+			Expiry      string `json:"token_expiry"`
+		} `json:"credential"`
+	}
+	if _, perr := httpx.ParseJSON(b); perr != nil || json.Unmarshal(b, &out) != nil {
+		return access{}, g.s.fail(h, providers.Unavailable, "", errors.New("gcloud wrote no JSON; is it up to date?"))
+	}
+	t := out.Credential.AccessToken
+	if t == "" || httpx.HasBreak(t) {
+		return access{}, g.s.fail(h, providers.LoginRequired, g.login(), errNoGcloudAccount)
+	}
+	a := access{value: providers.NewSecret(t), who: httpx.Printable(out.Configuration.Properties.Core.Account, 120)}
+	if g.account != "" {
+		a.who = g.account
+	}
+	if a.who == "" {
+		a.who = "the account of gcloud"
+	}
+	a.origin = "gcloud as " + a.who
+	if out.Credential.Expiry != "" {
+		if a.expires, err = time.Parse(time.RFC3339, out.Credential.Expiry); err != nil {
+			return access{}, g.s.fail(h, providers.Unavailable, "", errors.New("gcloud wrote a token_expiry that is no date"))
+		}
+	}
+	return a, nil
+}
+
+// login is the command that mends a login of gcloud.
+func (g *gcloud) login() string {
+	s := "run: gcloud auth login"
+	if g.account != "" {
+		s += " " + g.account
+	}
+	if g.configuration != "" {
+		s += " --configuration=" + g.configuration
+	}
+	return s
+}
+
+// refused sorts what gcloud says on stderr.
+func (g *gcloud) refused(h providers.Host, err error) error {
+	e, ok := errors.AsType[*providers.Error](err)
+	if !ok {
+		return g.s.hosted(h, err)
+	}
+	text := strings.ToLower(e.Error())
+	has := func(parts ...string) bool {
+		for _, p := range parts {
+			if strings.Contains(text, p) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return &providers.Error{Kind: providers.Misconfigured, Host: h, Err: fmt.Errorf("gcloud is not installed: %w", fs.ErrNotExist), Hint: "set gcloud_path"}
+	case has("active account", "no credentialed accounts", "do not currently have"):
+		return g.s.fail(h, providers.LoginRequired, g.login(), errNoGcloudAccount)
+	case has("reauthentication", "invalid_rapt"):
+		return g.s.fail(h, providers.LoginRequired, g.login(), errors.New("gcloud: your organisation asks for a new login"))
+	case has("invalid_grant", "refreshing your current auth tokens", "refreshing auth tokens", "gcloud auth login", "expired or revoked"):
+		return g.s.fail(h, providers.LoginRequired, g.login(), errors.New("gcloud: its login is expired or revoked"))
+	case has("impersonate", "getaccesstoken"):
+		return g.s.fail(h, providers.Denied, "it needs "+roleCreator+" on it", errors.New("gcloud: it may not impersonate the service account"))
+	case has("is not a valid configuration", "configuration [", "does not exist"):
+		return g.s.fail(h, providers.Misconfigured, "gcloud config configurations list shows them", fmt.Errorf("gcloud has no configuration %q", g.configuration))
+	}
+	return g.s.hosted(h, err)
+}
+
+// runGcloud finds and runs gcloud with the caller's choice of configuration.
+func (s *source) runGcloud(ctx context.Context, args ...string) ([]byte, error) {
+	env := []string{"CLOUDSDK_CORE_DISABLE_PROMPTS=1", "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING=1"}
+	for _, n := range []string{envConfigDir, envConfiguration, envAccount, envImpersonate} {
+		if v := s.deps.Env[n]; v != "" && !strings.ContainsRune(v, 0) {
+			env = append(env, n+"="+v)
+		}
+	}
+	if p := s.account.HTTPSProxy; p != "" {
+		env = append(env, "HTTPS_PROXY="+p, "https_proxy="+p)
+	}
+	paths := []string{s.plan.GcloudPath}
+	if s.plan.GcloudPath == "" {
+		paths = []string{"gcloud"}
+		if s.deps.Home != "" {
+			paths = append(paths, filepath.Join(s.deps.Home, "google-cloud-sdk", "bin", "gcloud"))
+		}
+	}
+	var b []byte
+	var err error
+	for _, p := range paths {
+		b, err = s.deps.Run(ctx, providers.Command{Path: p, Args: args, Env: env, Limit: gcloudLimit})
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	return b, err
+}
