@@ -138,13 +138,6 @@ func (a *Azure) serveV2(w http.ResponseWriter, r *http.Request, reg *Registry, h
 	}
 	r = r.Clone(r.Context())
 	r.Host = reg.Host // one store behind all login servers
-	if from := r.URL.Query().Get("from"); from != "" {
-		// Without a right to read there, a mount is an ordinary upload.
-		_, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		if c, err := a.readToken(token, host); err != nil || !covers(c.Access, "repository", from, actionPull) {
-			r.URL.RawQuery = ""
-		}
-	}
 	digest := ""
 	if _, hex, ok := strings.Cut(r.URL.Path, "/manifests/sha256:"); ok {
 		digest = "sha256:" + hex
