@@ -5,6 +5,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -94,9 +95,9 @@ func (c *Core) serve(ctx context.Context, s *snapshot, j *job, q asked, req *api
 	if !req.Native {
 		c.succeeded(about)
 	}
-	c.handOut(q, j, cred)
-	if cred.ExpiresAt.IsZero() {
-		c.verifyLater(src, q, cred)
+	c.handOut(q, j, cred.Credential)
+	if cred.ExpiresAt.IsZero() && !req.Native {
+		c.verifyLater(src, q, cred.Credential)
 	}
 	r := &api.GetResponse{
 		Outcome: api.OK, Username: cred.Username, Secret: cred.Secret.Reveal(),
@@ -104,6 +105,9 @@ func (c *Core) serve(ctx context.Context, s *snapshot, j *job, q asked, req *api
 	}
 	if !cred.ExpiresAt.IsZero() {
 		r.ExpiresAt = cred.ExpiresAt.Unix()
+	}
+	for _, v := range cred.Env {
+		r.NativeEnv = append(r.NativeEnv, v.Name+"="+v.Value.Reveal())
 	}
 	return r, q, nil
 }
@@ -255,10 +259,10 @@ func targetGrants(t providers.Target) []providers.Grant {
 }
 
 // credential asks the minter.
-func (c *Core) credential(ctx context.Context, s *snapshot, j *job, q asked, names []string, env callerEnv, req *api.GetRequest) (providers.Credential, *source, error) {
+func (c *Core) credential(ctx context.Context, s *snapshot, j *job, q asked, names []string, env callerEnv, req *api.GetRequest) (providers.Native, *source, error) {
 	src, key, err := c.open(s, q.account, q.provider, names, env, j)
 	if err != nil {
-		return providers.Credential{}, nil, err
+		return providers.Native{}, nil, err
 	}
 	r := providers.Request{Host: q.host, Grants: q.grants}
 	if j != nil {
@@ -267,39 +271,66 @@ func (c *Core) credential(ctx context.Context, s *snapshot, j *job, q asked, nam
 		}
 	}
 	if req.Native {
-		n, ok := src.Source.(providers.NativeMinter)
-		if !ok {
-			return providers.Credential{}, nil, &providers.Error{Kind: providers.Misconfigured, Host: q.host, Err: errors.New("provider " + q.provider.Name() + " has no token for a native API")}
+		cred, err := c.native(ctx, src, q, r)
+		if err == nil {
+			err = tooWide(s, q, cred.Credential)
 		}
-		native, err := n.MintNative(ctx, r)
-		return native.Credential, src, err
+		return cred, src, err
 	}
 	m := minter.Request{ID: minterID(key, src, r), Source: src.Source, Request: r}
 	if req.Refresh {
 		c.mint.Drop(func(id minter.ID) bool { return id == m.ID })
 	}
 	if err := c.verifyNow(ctx, src, q, m); err != nil {
-		return providers.Credential{}, nil, err
+		return providers.Native{}, nil, err
 	}
 	cred, err := c.mint.Get(ctx, m)
 	if !c.current(src, q.account, j) {
 		c.mint.Drop(func(id minter.ID) bool { return id == m.ID })
-		return cred, src, errStale
+		return providers.Native{}, src, errStale
+	}
+	if err == nil {
+		err = tooWide(s, q, cred)
 	}
 	if err != nil {
-		return cred, src, timeLimit(ctx, q.host, err)
-	}
-	if cred.Wider && requires(s, q.account) {
-		return cred, src, &providers.Error{
-			Kind: providers.Denied, Host: q.host,
-			Err:  errors.New("account " + q.account.Name + " cannot be narrowed to what was asked for"),
-			Hint: `set narrow = "prefer" to hand it out as it is`,
-		}
+		return providers.Native{}, src, timeLimit(ctx, q.host, err)
 	}
 	if j != nil {
 		j.hold(m, c.mint)
 	}
-	return cred, src, nil
+	return providers.Native{Credential: cred}, src, nil
+}
+
+// native mints for the product's own API. It is asked for rarely, by people and
+// clean-ups, and by no client that cannot keep it: nothing is cached.
+func (c *Core) native(ctx context.Context, src *source, q asked, r providers.Request) (cred providers.Native, err error) {
+	n, ok := src.Source.(providers.NativeMinter)
+	if !ok {
+		return cred, &providers.Error{Kind: providers.Misconfigured, Host: q.host, Err: errors.New("provider " + q.provider.Name() + " has no token for a native API")}
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			c.o.Log.Error("a provider failed", "provider", q.provider.Name(), "panic", oneLine(fmt.Sprint(p)))
+			cred, err = providers.Native{}, &providers.Error{Kind: providers.Unavailable, Host: q.host, Err: errors.New("provider " + q.provider.Name() + " failed inside; the agent's log says more")}
+		}
+	}()
+	cred, err = n.MintNative(ctx, r)
+	if err == nil && !cred.ExpiresAt.IsZero() && !cred.ExpiresAt.After(c.now()) {
+		err = &providers.Error{Kind: providers.Unavailable, Host: q.host, Err: errors.New("the answer is already expired"), Hint: "compare this machine's clock with the registry's"}
+	}
+	return cred, timeLimit(ctx, q.host, err)
+}
+
+// tooWide refuses a credential that could not be narrowed where that is a must.
+func tooWide(s *snapshot, q asked, cred providers.Credential) error {
+	if !cred.Wider || !requires(s, q.account) {
+		return nil
+	}
+	return &providers.Error{
+		Kind: providers.Denied, Host: q.host,
+		Err:  errors.New("account " + q.account.Name + " cannot be narrowed to what was asked for"),
+		Hint: `set narrow = "prefer" to hand it out as it is`,
+	}
 }
 
 func minterID(key sourceKey, src *source, r providers.Request) minter.ID {

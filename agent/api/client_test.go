@@ -28,7 +28,7 @@ func mustDial(ctx context.Context, t *testing.T, socket string) *Client {
 }
 
 func TestGetCarriesEveryFieldBothWays(t *testing.T) {
-	want := GetResponse{Outcome: OK, Username: "ü", Secret: "a\nb\x00", Account: "x", IssuedAt: 1, ExpiresAt: 2, Wider: true, Behind: "/b", Version: "v1", NeedEnv: []string{"A"}, Kind: "k", Message: "m"}
+	want := GetResponse{Outcome: OK, Username: "ü", Secret: "a\nb\x00", Account: "x", IssuedAt: 1, ExpiresAt: 2, Wider: true, Behind: "/b", Version: "v1", NeedEnv: []string{"A"}, Kind: "k", Message: "m", NativeEnv: []string{"A=b\n", "C="}}
 	asked := GetRequest{Key: "ghcr.io/a/b", Account: "x", Soft: true, Env: []string{"A=1", "B"}, PID: 9, Client: "docker", Config: "/c", Refresh: true, Native: true, Version: "v0"}
 	type heard struct {
 		GetRequest

@@ -119,7 +119,7 @@ func appendGet(b []byte, r *GetRequest) []byte {
 // getFields are the fields of a GetResponse.
 var getFields = []string{
 	"outcome", "username", "secret", "kind", "message", "account", "issued_at", "expires_at",
-	"wider", "need_env", "behind", "version",
+	"wider", "need_env", "behind", "version", "native_env",
 }
 
 // parseGet reads a GetResponse: one object, nothing after it, unknown fields
@@ -151,6 +151,8 @@ func parseGet(b []byte, r *GetResponse) error {
 			r.Behind, err = s.text()
 		case "version":
 			r.Version, err = s.text()
+		case "native_env":
+			r.NativeEnv, err = s.texts()
 		}
 		return err
 	})

@@ -51,7 +51,7 @@ func TestGetRequestIsWrittenAsEncodingJSONDoes(t *testing.T) {
 }
 
 var answerSeeds = []string{
-	`{"outcome":"ok","username":"u","secret":"s\n\u00e9\ud83d\ude00","account":"a","issued_at":1,"expires_at":-2,"wider":true,"need_env":["A","B"],"behind":"/x","version":"v"}`,
+	`{"outcome":"ok","username":"u","secret":"s\n\u00e9\ud83d\ude00","account":"a","issued_at":1,"expires_at":-2,"wider":true,"need_env":["A","B"],"behind":"/x","version":"v","native_env":["A=1","B=\u00e9"]}`,
 	` { "outcome" : "not_found" , "later" : [1,{"a":[true,null,-1.5e+3]},"x"] } `,
 	`{}`, `{"wider":null,"issued_at":0}`, `{"need_env":[]}`,
 }
@@ -88,6 +88,8 @@ var refusedAnswers = map[string]string{
 	"bare minus":                `{"issued_at":-}`,
 	"string for a bool":         `{"wider":"true"}`,
 	"null in an array":          `{"need_env":[null]}`,
+	"null in native_env":        `{"native_env":[null]}`,
+	"two native_env":            `{"native_env":["A=1"],"native_env":["A=2"]}`,
 	"misspelt null":             `{"x":nul}`,
 	"control byte between":      "{\x01}",
 	"deep nesting":              `{"x":` + strings.Repeat("[", 10000) + strings.Repeat("]", 10000) + `}`,

@@ -56,5 +56,6 @@ func EncodeGetResponse(r *GetResponse) []byte {
 	w.texts("need_env", r.NeedEnv)
 	w.text("behind", r.Behind)
 	w.text("version", r.Version)
+	w.texts("native_env", r.NativeEnv)
 	return append(w.b, '}')
 }

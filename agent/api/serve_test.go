@@ -27,7 +27,7 @@ func TestServerReadsWhatTheClientWrites(t *testing.T) {
 func TestClientReadsWhatTheServerWrites(t *testing.T) {
 	want := GetResponse{
 		Outcome: OK, Username: "u", Secret: "s\x00\n\u2029", Kind: "k", Message: "m", Account: "a",
-		IssuedAt: 1, ExpiresAt: 2, Wider: true, NeedEnv: []string{"X"}, Behind: "/b", Version: "v",
+		IssuedAt: 1, ExpiresAt: 2, Wider: true, NeedEnv: []string{"X"}, Behind: "/b", Version: "v", NativeEnv: []string{"AWS_ACCESS_KEY_ID=\"<&>", "E="},
 	}
 	for _, r := range []GetResponse{want, {Outcome: NotFound}} {
 		text := EncodeGetResponse(&r)

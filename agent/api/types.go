@@ -49,6 +49,9 @@ type GetResponse struct {
 	// an absolute path (DESIGN rule 17).
 	Behind  string `json:"behind,omitempty"`
 	Version string `json:"version,omitempty"` // of the agent
+	// NativeEnv is how the product's own tools take a native credential:
+	// NAME=value, in the order to print.
+	NativeEnv []string `json:"native_env,omitempty"`
 }
 
 // Login is a credential given to us by a client: POST /v1/store.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -18,7 +19,11 @@ import (
 	"github.com/regmint/regmint/providers"
 )
 
-var getFormats = []string{"docker", "json", "env", "bare"}
+var getFormats = []string{"docker", "json", "env", "bare", credentialProcess}
+
+// credentialProcess is the answer that AWS's tools want of a program named as
+// credential_process in ~/.aws/config.
+const credentialProcess = "credential-process"
 
 func newGetCmd(a *app) *cobra.Command {
 	var format string
@@ -27,19 +32,26 @@ func newGetCmd(a *app) *cobra.Command {
 		Use:   "get TARGET",
 		Short: "print a credential: HOST[/REPOSITORY][=pull|push|delete]",
 		Long: `Print a credential for TARGET, as the docker credential helper would answer.
-Without =ACCESS it is the account's credential as it is.`,
+Without =ACCESS it is the account's credential as it is.
+
+With --native it is one for the product's own API, for clean-ups: --format env
+then prints the variables that the product's own tools read, as export lines.
+--format credential-process is what AWS's tools ask a credential_process for, so
+that they come again before it expires.`,
 		Example: `  regmint get ghcr.io
   regmint get ghcr.io/acme/app=pull --format json
-  eval "$(regmint get registry.example.com --format env)"`,
+  eval "$(regmint get registry.example.com --format env)"
+  eval "$(regmint get 123456789012.dkr.ecr.eu-west-1.amazonaws.com --native --format env)"
+  credential_process = regmint get 123456789012.dkr.ecr.eu-west-1.amazonaws.com --format credential-process`,
 		Args: cobra.ExactArgs(1),
 		RunE: command(func(ctx context.Context, args []string) error {
 			if !slices.Contains(getFormats, format) {
 				return usage("", "--format %s: use %s", format, strings.Join(getFormats, ", "))
 			}
-			return a.get(ctx, args[0], format, native)
+			return a.get(ctx, args[0], format, native || format == credentialProcess)
 		}),
 	}
-	c.Flags().StringVar(&format, "format", "docker", "docker, json, env or bare (the secret alone)")
+	c.Flags().StringVar(&format, "format", "docker", "docker, json, env, bare (the secret alone) or credential-process (AWS; implies --native)")
 	c.Flags().BoolVar(&native, "native", false, "for the registry's own API instead of the registry protocol")
 	return c
 }
@@ -54,7 +66,7 @@ func (a *app) get(ctx context.Context, target, format string, native bool) error
 		return err
 	}
 	a.sawVersion(resp.Version)
-	if resp.Outcome == api.NotFound && resp.Behind != "" {
+	if resp.Outcome == api.NotFound && resp.Behind != "" && !native {
 		login, err := helper.FormerGet(ctx, resp.Behind, t.Host.DockerKey())
 		if err != nil && !errors.Is(err, helper.ErrNotFound) {
 			return err
@@ -170,16 +182,27 @@ type getJSON struct {
 	IssuedAt  *string `json:"issued_at,omitempty"`
 	ExpiresAt *string `json:"expires_at,omitempty"`
 	Wider     bool    `json:"wider,omitempty"`
+	// Env is how the product's own tools take a native credential.
+	Env map[string]string `json:"env,omitempty"`
 }
 
 func (a *app) printCredential(t providers.Target, format string, r *api.GetResponse) error {
+	own, err := variables(r.NativeEnv)
+	if err != nil {
+		return err
+	}
 	switch format {
+	case credentialProcess:
+		return a.printCredentialProcess(t.Host, own, r)
 	case "json":
 		return a.printJSON(getJSON{
 			Schema: 1, Host: t.Host.String(), Username: r.Username, Secret: r.Secret, Account: r.Account,
-			IssuedAt: stamp(r.IssuedAt), ExpiresAt: stamp(r.ExpiresAt), Wider: r.Wider,
+			IssuedAt: stamp(r.IssuedAt), ExpiresAt: stamp(r.ExpiresAt), Wider: r.Wider, Env: maps.Collect(own.all),
 		})
 	case "env":
+		if len(own) > 0 {
+			return a.print("%s", own.exports())
+		}
 		return a.print("REGISTRY_HOST=%s\nREGISTRY_USERNAME=%s\nREGISTRY_PASSWORD=%s\n",
 			shellQuote(t.Host.String()), shellQuote(r.Username), shellQuote(r.Secret))
 	case "bare":

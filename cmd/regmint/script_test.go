@@ -6,6 +6,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -29,7 +30,9 @@ func TestMain(m *testing.M) {
 			if v := os.Getenv(scriptVersion); v != "" {
 				api.BuildVersion = v
 			}
-			main()
+			a := newApp(Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
+			a.providers = scriptProviders(a.providers)
+			os.Exit(a.main(context.Background(), os.Args[1:]))
 		},
 		"docker-credential-regmint": func() {
 			os.Exit(helper.Main(os.Args, os.Stdin, os.Stdout, os.Stderr))
