@@ -203,7 +203,23 @@ func (c *capped) Write(p []byte) (int, error) {
 // tokenLike finds words long enough to be a secret.
 var tokenLike = regexp.MustCompile(`[A-Za-z0-9+/=_.~-]{20,}`)
 
-// firstLine is the exit state and the first line of stderr without anything
+// tellingLine is the line of stderr that says why: az and gcloud warn of other
+// things before their "ERROR: …".
+func tellingLine(text string) string {
+	first := ""
+	for line := range strings.SplitSeq(text, "\n") {
+		line = strings.TrimSpace(line)
+		switch {
+		case strings.HasPrefix(line, "ERROR: "):
+			return line
+		case first == "" && !strings.HasPrefix(line, "WARNING: "):
+			first = line
+		}
+	}
+	return first
+}
+
+// firstLine is the exit state and the telling line of stderr without anything
 // that looks like a secret.
 func firstLine(err error, stdout, stderr *capped) string {
 	state := err.Error()
@@ -212,7 +228,7 @@ func firstLine(err error, stdout, stderr *capped) string {
 	} else if se, ok := errors.AsType[*os.SyscallError](err); ok {
 		state = se.Err.Error()
 	}
-	line, _, _ := strings.Cut(strings.TrimSpace(stderr.buf.String()), "\n")
+	line := tellingLine(stderr.buf.String())
 	if secret := trimEnd(stdout.buf.String()); len(secret) >= 4 {
 		line = strings.ReplaceAll(line, secret, "[redacted]")
 	}

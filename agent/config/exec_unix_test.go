@@ -67,6 +67,8 @@ func TestProgramFailuresAreWordedWithoutSecrets(t *testing.T) {
 		"token":          {"echo 'bad token " + token + " given' >&2; exit 1", "bad token [redacted] given", providers.Unavailable},
 		"escape":         {`printf 'a\033[31mb' >&2; exit 1`, `a\x1b[31mb`, providers.Unavailable},
 		"signal":         {"kill -TERM $$", "signal: terminated", providers.Unavailable},
+		"warnings":       {"echo 'WARNING: update' >&2; echo 'old.py:1: second' >&2; echo 'ERROR: log in' >&2; exit 1", "exit status 1: ERROR: log in", providers.Unavailable},
+		"a warning":      {"echo 'WARNING: second' >&2; echo sealed >&2; exit 1", "exit status 1: sealed", providers.Unavailable},
 		"nothing":        {"exit 0", "is empty", providers.Misconfigured},
 		"two lines":      {"echo hunter2; echo b", "line end", providers.Misconfigured},
 		"NUL":            {`printf 'hunter2\000'`, "NUL", providers.Misconfigured},
