@@ -5,6 +5,7 @@ package ecr
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -17,10 +18,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
-	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
-	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
-	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/regmint/regmint/providers"
 	"github.com/regmint/regmint/providers/internal/httpx"
@@ -112,10 +109,7 @@ func (c *call) instance() *plan {
 		}
 		short, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
-		client := imds.New(imds.Options{
-			Endpoint: endpoint, ClientEnableState: imds.ClientEnabled, EnableFallback: aws.FalseTernary, HTTPClient: c.http.HTTPClient(), Retryer: aws.NopRetryer{},
-		})
-		creds, err := ec2rolecreds.New(func(o *ec2rolecreds.Options) { o.Client = client }).Retrieve(short)
+		creds, err := c.askInstance(short, endpoint)
 		if err != nil {
 			return session{}, c.noInstance(ctx, endpoint, seen, err)
 		}
@@ -124,23 +118,86 @@ func (c *call) instance() *plan {
 	}}
 }
 
+// The paths and headers of IMDSv2
+// (docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-security-credentials.html).
+const (
+	imdsToken   = "/latest/api/token"
+	imdsRoles   = "/latest/meta-data/iam/security-credentials/"
+	imdsTTL     = "X-Aws-Ec2-Metadata-Token-Ttl-Seconds"
+	imdsSession = "X-Aws-Ec2-Metadata-Token"
+)
+
+// askInstance takes a session of the metadata service, the name of the
+// machine's role and its credentials. The first version of the service, which
+// any request that is tricked out of a program can use, is never asked.
+func (c *call) askInstance(ctx context.Context, endpoint string) (aws.Credentials, error) {
+	req := httpx.Request{Host: c.host, What: "metadata service", Method: http.MethodPut, URL: endpoint + imdsToken, SameOrigin: true, Header: http.Header{imdsTTL: {"60"}}}
+	res, err := c.http.Do(ctx, req)
+	if err != nil {
+		return aws.Credentials{}, err
+	}
+	token := strings.TrimSpace(string(res.Body))
+	if token == "" || httpx.HasBreak(token) {
+		return aws.Credentials{}, c.fail(providers.Unavailable, "", errors.New("metadata service: the answer holds no token"))
+	}
+	req.Method, req.URL, req.Header = http.MethodGet, endpoint+imdsRoles, http.Header{imdsSession: {token}}
+	if res, err = c.http.Do(ctx, req); err != nil {
+		return aws.Credentials{}, err
+	}
+	role, _, _ := strings.Cut(strings.TrimSpace(string(res.Body)), "\n")
+	if role == "" || url.PathEscape(role) != role {
+		return aws.Credentials{}, c.fail(providers.Unavailable, "", errors.New("metadata service: the answer names no role"))
+	}
+	req.URL = endpoint + imdsRoles + role
+	if res, err = c.http.Do(ctx, req); err != nil {
+		return aws.Credentials{}, err
+	}
+	return c.readMetadata("metadata service", res.Body)
+}
+
+// readMetadata reads the credentials of a machine or a container. Errors
+// repeat nothing of them.
+func (c *call) readMetadata(what string, body []byte) (aws.Credentials, error) {
+	var v struct {
+		Code            string
+		AccessKeyID     string `json:"AccessKeyId"`
+		SecretAccessKey string
+		Token           string
+		Expiration      *time.Time
+		AccountID       string `json:"AccountId"`
+	}
+	switch err := json.Unmarshal(body, &v); {
+	case err != nil:
+		return aws.Credentials{}, c.fail(providers.Unavailable, "", fmt.Errorf("%s: the answer holds no credentials", what))
+	case v.Code != "" && v.Code != "Success":
+		return aws.Credentials{}, c.fail(providers.Denied, "check the role's trust policy", fmt.Errorf("%s: %s", what, httpx.Clean(v.Code, 60)))
+	case v.AccessKeyID == "" || v.SecretAccessKey == "":
+		return aws.Credentials{}, c.fail(providers.Unavailable, "", fmt.Errorf("%s: the answer holds no credentials", what))
+	}
+	out := aws.Credentials{AccessKeyID: v.AccessKeyID, SecretAccessKey: v.SecretAccessKey, SessionToken: v.Token, AccountID: v.AccountID}
+	if v.Expiration != nil {
+		out.CanExpire, out.Expires = true, *v.Expiration
+	}
+	return out, nil
+}
+
 // noInstance tells a machine that is none of EC2 from one whose metadata
 // service fails.
 func (c *call) noInstance(ctx context.Context, endpoint string, seen bool, err error) error {
-	res, answered := errors.AsType[*smithyhttp.ResponseError](err)
-	if answered {
+	if _, lost := errors.AsType[*httpx.TransportError](err); lost && !seen && ctx.Err() == nil {
+		c.metadata.write(endpoint, false, c.deps.Now())
+		return c.nobody("no container's and no machine's role")
+	}
+	if res, ok := errors.AsType[*httpx.StatusError](err); ok {
 		c.metadata.write(endpoint, true, c.deps.Now())
+		switch {
+		case res.Status == http.StatusNotFound:
+			return c.nobody("and the machine has no role")
+		case res.Status < 500:
+			return c.fail(providers.Misconfigured, "see the machine's metadata options", fmt.Errorf("metadata service: HTTP %d", res.Status))
+		}
 	}
-	switch {
-	case ctx.Err() != nil, seen && !answered:
-		return c.http.Failure(ctx, httpx.Request{Host: c.host, What: "metadata service", URL: endpoint}, err)
-	case answered && res.HTTPStatusCode() == http.StatusNotFound:
-		return c.nobody("and the machine has no role")
-	case answered:
-		return c.fail(providers.Unavailable, "", fmt.Errorf("metadata service: HTTP %d", res.HTTPStatusCode()))
-	}
-	c.metadata.write(endpoint, false, c.deps.Now())
-	return c.nobody("no container's and no machine's role")
+	return err
 }
 
 // container is the role of an ECS task or an EKS pod by the caller's
@@ -192,12 +249,21 @@ func (c *call) containerPlan(uri string, token func(context.Context) (string, er
 		if httpx.HasBreak(t) {
 			return session{}, c.fail(providers.Misconfigured, "", errors.New("the container's authorization token holds a line break"))
 		}
-		p := endpointcreds.New(u.String(), func(o *endpointcreds.Options) {
-			o.HTTPClient, o.AuthorizationToken, o.Retryer = c.http.HTTPClient(), t, retryer()
-		})
-		creds, err := p.Retrieve(ctx)
+		req := httpx.Request{Host: c.host, What: "container credentials", URL: u.String(), SameOrigin: true, Header: http.Header{"Accept": {"application/json"}}}
+		if t != "" {
+			req.Header.Set("Authorization", t)
+		}
+		res, err := c.http.Do(ctx, req)
+		if e, ok := errors.AsType[*providers.Error](err); ok {
+			own := *e
+			if own.Kind == providers.LoginRequired {
+				own.Hint = "check the container's authorization token"
+			}
+			return session{}, &own
+		}
+		creds, err := c.readMetadata("container credentials", res.Body)
 		if err != nil {
-			return session{}, c.explain(ctx, op{name: "container credentials", sess: session{secrets: []providers.Secret{providers.NewSecret(t)}}}, err)
+			return session{}, err
 		}
 		return session{who: who, renew: "the container's credentials endpoint gave them"}.with(creds), nil
 	}}, nil
