@@ -138,6 +138,30 @@ func (j *job) inOrder(change func() error) error {
 	return change()
 }
 
+// letGo is how long the end of a lease may come after that of its wrapper.
+const letGo = time.Second
+
+// running counts the jobs whose command runs. A command that has just ended is
+// none, although the agent may not have read the end of its lease yet: whose
+// lock is free, the lease is waited for.
+func (a *Agent) running(ctx context.Context) int {
+	ctx, cancel := context.WithTimeout(ctx, letGo)
+	defer cancel()
+	n := 0
+	for _, j := range a.jobs.all() {
+		if held, err := configdir.LockHeld(a.o.Paths.JobDir(j.id)); held || err != nil {
+			n++
+			continue
+		}
+		select {
+		case <-j.line.over:
+		case <-ctx.Done():
+			n++
+		}
+	}
+	return n
+}
+
 func jobsOpen(n int) string {
 	if n == 1 {
 		return "1 job is open; use --force to end it"

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/regmint/regmint/agent/api"
+	"github.com/regmint/regmint/configdir"
 )
 
 // login stores a login over a job's socket, as docker login does.
@@ -102,6 +103,36 @@ func TestAForcedStopEndsJobsAndTellsTheirWrappers(t *testing.T) {
 			t.Fatalf("the wrapper heard %q %v: it gives the job to the next agent", b, err)
 		}
 	}
+}
+
+// A script that says `regmint run …; regmint agent stop` is not told that a job
+// is open.
+func TestAJobWhoseCommandHasJustEndedDoesNotKeepTheAgent(t *testing.T) {
+	s := serve(t)
+	w := s.open(s.paths.MainSocket(), api.JobRequest{})
+	other := s.open(s.paths.MainSocket(), api.JobRequest{})
+	stop := func() (r api.Reply) {
+		if err := s.client().Call(t.Context(), "POST", "/v1/agent/stop", api.HostRequest{}, &r); err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	ends := func(w *wrapped) { // as a wrapper does: its lock, its directory, its lease
+		_ = w.dir.Close()
+		if err := configdir.Remove(w.dir.Root); err != nil {
+			t.Error(err)
+		}
+		time.AfterFunc(50*time.Millisecond, func() { _ = w.lease.Close() })
+	}
+	ends(w)
+	if r := stop(); r.Outcome != api.Failed || !strings.HasPrefix(r.Message, "1 job is open") {
+		t.Errorf("one of two runs: %+v", r)
+	}
+	ends(other)
+	if r := stop(); r.Outcome != api.OK {
+		t.Errorf("none runs: %+v", r)
+	}
+	s.wait(s.done)
 }
 
 func TestRequestsUnderWayAreAnsweredWhenTheAgentEnds(t *testing.T) {

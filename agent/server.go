@@ -286,9 +286,11 @@ func (a *Agent) handleStop(w http.ResponseWriter, r *http.Request) {
 	if !read(w, r, maxBody, &req) {
 		return
 	}
-	if n := a.jobs.count(); n > 0 && !req.Force {
-		reply(w, http.StatusOK, failedText(providers.Denied, jobsOpen(n)))
-		return
+	if !req.Force {
+		if n := a.running(r.Context()); n > 0 {
+			reply(w, http.StatusOK, failedText(providers.Denied, jobsOpen(n)))
+			return
+		}
 	}
 	w.Header().Set("Connection", "close")
 	reply(w, http.StatusOK, &api.Reply{Outcome: api.OK})
