@@ -158,10 +158,11 @@ func (p *Gcloud) serve(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.calls = append(p.calls, slices.Clone(r.PostForm["arg"]))
-	stdout, failure, code := p.run(newCall(r.PostForm))
-	stderr := ""
+	c := newCall(r.PostForm)
+	stdout, failure, code := p.run(c)
+	stderr := c.warnings()
 	if p.notice != "" {
-		stderr = p.notice + "\n"
+		stderr = p.notice + "\n" + stderr
 	}
 	if failure != "" {
 		stderr += failure + "\n"

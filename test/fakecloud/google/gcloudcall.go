@@ -145,7 +145,11 @@ func (c gcloudCall) properties() map[string]any {
 	if c.project != "" {
 		core["project"] = c.project
 	}
-	return map[string]any{"core": core}
+	out := map[string]any{"core": core}
+	if target := c.flags["impersonate-service-account"]; target != "" {
+		out["auth"] = map[string]any{"impersonate_service_account": target}
+	}
+	return out
 }
 
 // configurations lists those with a file, by name.
@@ -168,14 +172,22 @@ func (c gcloudCall) configurations() []map[string]any {
 	return out
 }
 
+// warnings are what it says before anything else.
+func (c gcloudCall) warnings() string {
+	var out string
+	if target := c.flags["impersonate-service-account"]; target != "" {
+		out += "WARNING: This command is using service account impersonation. All API calls will be executed as [" + target + "].\n"
+	}
+	if c.missing && c.account == "" && c.name != "default" {
+		out += "WARNING: Could not open the configuration file: [" + filepath.Join(c.dir, "configurations", "config_"+c.name) + "].\n"
+	}
+	return out
+}
+
 // accessToken is the account's token, or the error's text.
 func (p *Gcloud) accessToken(c gcloudCall) (*token, string) {
 	if c.account == "" {
-		warning := ""
-		if c.missing && c.name != "default" {
-			warning = "\nWARNING: Could not open the configuration file: [" + filepath.Join(c.dir, "configurations", "config_"+c.name) + "]."
-		}
-		return nil, "You do not currently have an active account selected." + loginAdvice + switchAdvice + warning
+		return nil, "You do not currently have an active account selected." + loginAdvice + switchAdvice
 	}
 	i := slices.IndexFunc(p.logins[c.dir], func(l *login) bool { return l.email == c.account })
 	if i < 0 {
@@ -183,7 +195,11 @@ func (p *Gcloud) accessToken(c gcloudCall) (*token, string) {
 			"\n\nFor service account, please activate it first:\n\n  $ gcloud auth activate-service-account ACCOUNT"
 	}
 	l := p.logins[c.dir][i]
-	if l.cached == nil || p.g.lookup(l.cached.value) == nil || l.cached.expires.Sub(p.g.c.Now()) < 5*time.Minute {
+	window := 5 * time.Minute
+	if d, err := time.ParseDuration(c.flags["min-expiry"]); err == nil {
+		window = max(window, d)
+	}
+	if l.cached == nil || p.g.lookup(l.cached.value) == nil || l.cached.expires.Sub(p.g.c.Now()) < window {
 		t, problem := p.refreshLogin(l)
 		if problem != "" {
 			return nil, "There was a problem refreshing your current auth tokens: " + problem + loginAdvice + switchAdvice
