@@ -80,6 +80,10 @@ func (a Account) EnvRefs() []string {
 	return out
 }
 
+// Strings is a list of which a configuration may write a single one without
+// brackets.
+type Strings []string
+
 // Duration is a time.Duration that reads "90s", "12h" and "14d".
 type Duration time.Duration
 

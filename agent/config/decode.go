@@ -98,6 +98,7 @@ func (d *decoder) unknownKey(pos int, path, key string, valid []string) {
 var (
 	secretRefType = reflect.TypeFor[providers.SecretRef]()
 	hostType      = reflect.TypeFor[providers.Host]()
+	stringsType   = reflect.TypeFor[providers.Strings]()
 	narrowType    = reflect.TypeFor[providers.Narrow]()
 	onFailType    = reflect.TypeFor[providers.OnFailure]()
 	textType      = reflect.TypeFor[encoding.TextUnmarshaler]()
@@ -159,6 +160,9 @@ func (d *decoder) value(v *value, dst reflect.Value, path, enum string) {
 			d.fail(v.pos, "", "%s: %s", path, clean(err.Error()))
 		}
 		return
+	}
+	if dst.Type() == stringsType && v.kind == "string" {
+		v = &value{kind: "array", items: []*value{v}, pos: v.pos}
 	}
 	d.kind(v, dst, path, enum)
 }

@@ -135,6 +135,8 @@ func typeSchema(t reflect.Type, enum string) *schema {
 		return orExec(&schema{Type: "string", Pattern: "^(keyring|env|file|exec):."})
 	case hostType:
 		return &schema{Type: "string"}
+	case stringsType:
+		return &schema{OneOf: []*schema{{Type: "string"}, {Type: "array", Items: &schema{Type: "string"}}}}
 	case reflect.TypeFor[providers.Duration]():
 		return &schema{Type: "string", Pattern: "^([0-9.]+(ns|us|µs|ms|s|m|h))+$|^[0-9]+d$|^0$"}
 	case reflect.TypeFor[providers.Access]():
@@ -182,6 +184,8 @@ func typeWord(t reflect.Type) string {
 		return "secret reference"
 	case hostType:
 		return "host"
+	case stringsType:
+		return "string, or list of strings"
 	case reflect.TypeFor[providers.Duration]():
 		return "duration"
 	case reflect.TypeFor[providers.Access]():
