@@ -51,10 +51,9 @@ func (Provider) Match(h providers.Host) bool {
 
 // Env implements providers.Provider.
 func (Provider) Env() []string {
-	return []string{
+	return append([]string{
 		envTenant, envClient, envSecret, envCert, envCertPassword, envTokenFile, envAuthority, envConfigDir,
-		oidc.GitHubURL, oidc.GitHubToken,
-	}
+	}, oidc.EnvNames()...)
 }
 
 // Options implements providers.Provider.

@@ -211,11 +211,8 @@ func (s *source) fromCaller(h providers.Host) (identity, error) {
 		}, envCert), nil
 	case env[envTokenFile] != "":
 		return &tokenFile{s, tenant, client, env[envTokenFile]}, nil
-	case env[oidc.GitHubURL] != "" && env[oidc.GitHubToken] != "":
-		ref, err := oidc.ParseRef(byGitHub)
-		if err != nil {
-			return nil, s.fail(h, providers.Misconfigured, err)
-		}
+	}
+	if ref, ok := oidc.Ambient(env); ok {
 		return s.withWebIdentity(tenant, client, ref), nil
 	}
 	return nil, nil

@@ -18,10 +18,7 @@ const (
 	byWorkload    = "workload"    // the caller's AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_FEDERATED_TOKEN_FILE
 	bySecret      = "secret"
 	byCertificate = "certificate"
-	byFederation  = "federated" // web_identity
-	byGitHub      = "github"
-	byGitLab      = "gitlab"
-	byKubernetes  = "kubernetes"
+	byFederation  = "federated" // web_identity; "github" and the like stand for it
 	byManaged     = "managed"
 	byAz          = "az"
 	byDevice      = "device"
@@ -55,9 +52,11 @@ func (i *Identity) UnmarshalText(b []byte) error {
 		names = []string{envTenant, envClient, envSecret}
 	case byWorkload:
 		names = []string{envTenant, envClient, envTokenFile}
-	case bySecret, byCertificate, byFederation, byGitHub, byGitLab, byKubernetes, byManaged, byAz, byDevice, byAmbient:
+	case bySecret, byCertificate, byFederation, byManaged, byAz, byDevice, byAmbient:
 	default:
-		return errors.New("identity is environment, workload, secret, certificate, federated, github, gitlab, kubernetes, managed, az or device")
+		if _, ok := system(s); !ok {
+			return errors.New("identity is environment, workload, secret, certificate, federated, github, gitlab, kubernetes, managed, az or device")
+		}
 	}
 	*i = Identity{Kind: string(b)}
 	for _, n := range names {
@@ -66,12 +65,21 @@ func (i *Identity) UnmarshalText(b []byte) error {
 	return nil
 }
 
+// system is the identity token of a CI system or cluster by its bare name.
+func system(name string) (oidc.Ref, bool) {
+	if name == "" || strings.Contains(name, ":") {
+		return oidc.Ref{}, false
+	}
+	r, err := oidc.ParseRef(name)
+	return r, err == nil
+}
+
 // MarshalText implements encoding.TextMarshaler.
 func (i Identity) MarshalText() ([]byte, error) { return []byte(i.Kind), nil }
 
 // Options are the keys of an acr account.
 type Options struct {
-	Identity Identity `toml:"identity" doc:"who asks for tokens: environment, workload, secret, certificate, federated, github, gitlab, kubernetes, managed, az or device; default: what the other keys say, else az, else the machine's managed identity"`
+	Identity Identity `toml:"identity" doc:"who asks for tokens: environment, workload, secret, certificate, federated, github, gitlab, kubernetes (or another system of web_identity), managed, az or device; default: what the other keys say, else az, else the machine's managed identity"`
 	TenantID string   `toml:"tenant_id" doc:"Entra tenant of the registry: its id or a domain of it"`
 	ClientID string   `toml:"client_id" doc:"application (client) id of the service principal or of a user-assigned managed identity"`
 
@@ -80,7 +88,7 @@ type Options struct {
 	CertificatePassword providers.SecretRef `toml:"certificate_password" doc:"reference to the password of a PKCS#12 certificate"`
 	SendChain           bool                `toml:"send_certificate_chain" doc:"send the certificate along, for applications that trust a subject name and issuer"`
 
-	WebIdentity         oidc.Ref `toml:"web_identity" doc:"identity token that the application trusts: github, gitlab, gitlab:NAME, kubernetes, env:NAME, file:/PATH or exec:/PATH"`
+	WebIdentity         oidc.Ref `toml:"web_identity" doc:"identity token that the application trusts: github, gitlab, gitlab:NAME, kubernetes, bitbucket, circleci, buildkite, env:NAME, file:/PATH or exec:/PATH"`
 	WebIdentityAudience string   `toml:"web_identity_audience" doc:"audience of that token" default:"api://AzureADTokenExchange"`
 
 	ObjectID         string              `toml:"object_id" doc:"object id of a user-assigned managed identity"`
@@ -118,7 +126,7 @@ const (
 // plan is a checked account.
 type plan struct {
 	Options
-	kind      string // one of the identities; never github, gitlab, kubernetes
+	kind      string // one of the identities above
 	authority string // "" = by the host
 	metadata  string
 	endpoint  string // origin of a registry whose challenge is not asked for
@@ -188,13 +196,8 @@ func checkURL(s string, plain bool) (string, error) {
 // them has, and refuses what does not go together.
 func (p *plan) choose(a providers.Account) error {
 	p.kind = p.Identity.Kind
-	switch p.kind {
-	case byGitHub, byGitLab, byKubernetes:
+	if ref, ok := system(p.kind); ok {
 		if p.WebIdentity.IsZero() {
-			ref, err := oidc.ParseRef(p.kind)
-			if err != nil {
-				return err
-			}
 			p.WebIdentity = ref
 		}
 		p.kind = byFederation
