@@ -75,7 +75,9 @@ func (p Provider) open(a providers.Account, d providers.Deps) (*source, error) {
 	switch given := a.Options.(type) {
 	case nil:
 	case *Options:
-		o = given
+		if given != nil {
+			o = given
+		}
 	default:
 		return nil, bad(a, fmt.Errorf("options of another provider (%T)", given))
 	}
@@ -121,7 +123,9 @@ func (s *source) Key(r providers.Request) string {
 }
 
 // scopable reports identities that may have a choice of scopes.
-func (p *plan) scopable() bool { return p.identity != "gcloud_configuration" && p.identity != "metadata" }
+func (p *plan) scopable() bool {
+	return p.identity != "gcloud_configuration"
+}
 
 // Watches implements providers.Watcher.
 func (s *source) Watches() []string {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -59,8 +60,14 @@ var errNoGcloudAccount = errors.New("gcloud has no active account")
 //	{"configuration":{"active_configuration":"default","properties":{"core":{"account":"…"}}},
 //	 "credential":{"access_token":"…","token_expiry":"2026-11-21T08:25:11Z"}}
 func (g *gcloud) ask(ctx context.Context, h providers.Host) (access, error) {
-	args := []string{"config", "config-helper", "--format=json", "--min-expiry=" + renewAt}
+	args := []string{"config", "config-helper", "--format=json", "--verbosity=error", "--min-expiry=" + renewAt}
 	if g.configuration != "" {
+		// gcloud itself goes on with none and says that nobody is logged in.
+		if dir := g.s.configDir(); dir != "" {
+			if _, err := os.Stat(filepath.Join(dir, "configurations", "config_"+g.configuration)); errors.Is(err, fs.ErrNotExist) {
+				return access{}, g.s.fail(h, providers.Misconfigured, "gcloud config configurations list shows them", fmt.Errorf("gcloud has no configuration %q", g.configuration))
+			}
+		}
 		args = append(args, "--configuration="+g.configuration)
 	}
 	if g.account != "" {
@@ -144,15 +151,13 @@ func (g *gcloud) refused(h providers.Host, err error) error {
 		return g.s.fail(h, providers.LoginRequired, g.login(), errors.New("gcloud: its login is expired or revoked"))
 	case has("impersonate", "getaccesstoken"):
 		return g.s.fail(h, providers.Denied, "it needs "+roleCreator+" on it", errors.New("gcloud: it may not impersonate the service account"))
-	case has("is not a valid configuration", "configuration [", "does not exist"):
-		return g.s.fail(h, providers.Misconfigured, "gcloud config configurations list shows them", fmt.Errorf("gcloud has no configuration %q", g.configuration))
 	}
 	return g.s.hosted(h, err)
 }
 
 // runGcloud finds and runs gcloud with the caller's choice of configuration.
 func (s *source) runGcloud(ctx context.Context, args ...string) ([]byte, error) {
-	env := []string{"CLOUDSDK_CORE_DISABLE_PROMPTS=1", "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING=1"}
+	env := []string{"CLOUDSDK_CORE_DISABLE_PROMPTS=1", "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING=1", "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK=1"}
 	for _, n := range []string{envConfigDir, envConfiguration, envAccount, envImpersonate} {
 		if v := s.deps.Env[n]; v != "" && !strings.ContainsRune(v, 0) {
 			env = append(env, n+"="+v)

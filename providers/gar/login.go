@@ -143,7 +143,8 @@ func (s *source) pick(ctx context.Context, q providers.LoginRequest) (*Options, 
 	}
 	picked := *s.plan.Options // keep service_account and the others
 	picked.GcloudConfiguration, picked.GcloudAccount = list[i].options.GcloudConfiguration, list[i].options.GcloudAccount
-	return &picked, !list[i].active || q.Account.Layer != providers.LayerAmbient && len(q.Account.Hosts) > 0 && q.Account.Options == nil, nil
+	// The active configuration is found without being written down.
+	return &picked, !list[i].active || !isRegistry(q.Host), nil
 }
 
 // candidates are gcloud's configurations that have an account, then the

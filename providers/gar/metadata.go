@@ -63,15 +63,12 @@ type metadata struct {
 
 // token asks for {"access_token":"…","expires_in":3599,"token_type":"Bearer"}.
 // The server answers from its cache: what is left of a token is taken as it is.
-// Compute Engine gives the scopes of the machine whatever is asked for; so the
-// token does not count as one for reading alone.
+// GKE and Cloud Run give the scopes that are asked for, Compute Engine those of
+// the machine whatever is asked for, and none says which; so the token does not
+// count as one for reading alone.
 func (m *metadata) token(ctx context.Context, c call) (access, error) {
-	scopes := m.s.plan.Scopes
-	if len(scopes) == 0 {
-		scopes = []string{scopeAll}
-	}
 	w := m.s.wire(ctx, c.host, whatMetadata)
-	q := url.Values{"scopes": {strings.Join(scopes, ",")}}
+	q := url.Values{"scopes": {strings.Join(c.scopes, ",")}}
 	res, err := w.do(httpx.Request{URL: m.s.metadataURL() + "/computeMetadata/v1/instance/service-accounts/" + m.account + "/token?" + q.Encode(), Header: flavor})
 	if err != nil || w.fail != nil {
 		return access{}, m.refused(w, w.explain(w.fail))
