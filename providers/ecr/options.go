@@ -28,7 +28,7 @@ type Options struct {
 	SSORegion         string              `toml:"sso_region" doc:"region of IAM Identity Center, with sso_start_url"`
 	SSOAccountID      string              `toml:"sso_account_id" doc:"account to enter through IAM Identity Center; default: the registry's"`
 	SSORoleName       string              `toml:"sso_role_name" doc:"permission set to enter with through IAM Identity Center"`
-	WebIdentity       oidc.Ref            `toml:"web_identity" doc:"identity token that role_arn is assumed with: github, gitlab, gitlab:NAME, kubernetes, env:NAME, file:/PATH or exec:/PATH"`
+	WebIdentity       oidc.Ref            `toml:"web_identity" doc:"identity token that role_arn is assumed with: github, gitlab, kubernetes, bitbucket, circleci, buildkite, env:NAME, file:/PATH, exec:/PATH or a table { exec = [ … ] }"`
 	Audience          string              `toml:"audience" doc:"audience asked for in web_identity; default: sts.amazonaws.com"`
 	CredentialProcess []string            `toml:"credential_process" doc:"program and arguments that print credentials in the format of the AWS SDKs"`
 	ContainerURI      string              `toml:"container_credentials" doc:"credentials endpoint of an ECS task or an EKS pod: a path at 169.254.170.2 or a whole URL"`

@@ -197,7 +197,7 @@ func (c *call) fromWebIdentity() *plan {
 	}
 	token := func(ctx context.Context) (providers.Secret, error) {
 		aud := o.Audience
-		if aud == "" && o.WebIdentity.Kind == "github" {
+		if k := o.WebIdentity.Kind; aud == "" && (k == "github" || k == "buildkite") { // they sign for any audience
 			aud = stsAudience
 		}
 		return oidc.Token(ctx, oidc.Config{Ref: o.WebIdentity, Audience: aud, Host: c.host, Deps: c.deps, HTTP: c.http})
