@@ -146,6 +146,9 @@ type said struct {
 
 func (w *wire) said() said {
 	out := said{}
+	if w.fail == nil {
+		return out
+	}
 	if e, ok := errors.AsType[*httpx.StatusError](w.fail); ok {
 		out.status, out.code, out.text = e.Status, e.Code, e.Message
 	}
