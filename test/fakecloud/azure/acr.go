@@ -130,7 +130,8 @@ func (a *Azure) serveV2(w http.ResponseWriter, r *http.Request, reg *Registry, h
 	case op.Action == actionDelete:
 		n.ask = actionDelete
 	case strings.HasSuffix(r.URL.Path, "/tags/list"):
-		n.any = append(n.any, actionMetadataRead)
+		// pull alone does not list tags: github.com/Azure/acr/issues/423.
+		n.ask, n.any = actionMetadataRead, []string{actionMetadataRead}
 	}
 	who := a.allow(w, r, reg, host, n)
 	if who == "" {

@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"github.com/regmint/regmint/test/fakecloud"
@@ -101,6 +104,7 @@ func TestChallengesAreAsRecorded(t *testing.T) {
 	for _, tc := range [][4]string{
 		{"GET", "/v2/", `Bearer realm="https://HOST/oauth2/token",service="HOST"`, ""},
 		{"HEAD", "/v2/team/app/manifests/v1", `Bearer realm="https://HOST/oauth2/token",service="HOST",scope="repository:team/app:pull"`, ""},
+		{"GET", "/v2/team/app/tags/list", `Bearer realm="https://HOST/oauth2/token",service="HOST",scope="repository:team/app:metadata_read"`, ""},
 		{"POST", "/v2/team/app/blobs/uploads/", `Bearer realm="https://HOST/oauth2/token",service="HOST",scope="repository:team/app:pull,push"`, ""},
 		{"DELETE", "/acr/v1/library%2Fbusybox", `Bearer realm="https://HOST/oauth2/token",service="HOST",scope="repository:library/busybox:delete"`, ""},
 		{"GET", "/acr/v1/_catalog", `Bearer realm="https://HOST/oauth2/token",service="HOST",scope="registry:catalog:*"`, ""},
@@ -194,6 +198,30 @@ func TestAccessTokenAsPasswordGivesNoMoreThanItCarries(t *testing.T) {
 	refused(t, "no access", pull(w, img, azure.NullGUID, empty), 401)
 	w.c.Advance(76 * time.Minute)
 	refused(t, "expired", pull(w, img, azure.NullGUID, narrow), 401)
+}
+
+func TestTagsAreListedByWhoReadsMetadata(t *testing.T) {
+	w := newWorld(t)
+	refresh := w.refresh(t, w.reg.Host, w.pusher)
+	list := func(user, pass string) ([]string, error) {
+		repo, err := name.NewRepository(w.reg.Host + "/team/app")
+		if err != nil {
+			return nil, err
+		}
+		return remote.List(repo, remote.WithAuth(&authn.Basic{Username: user, Password: pass}), remote.WithTransport(w.c.Client().Transport), remote.WithRetryStatusCodes())
+	}
+	if got, err := list(azure.NullGUID, refresh); err != nil || !slices.Equal(got, []string{"v1"}) {
+		t.Errorf("%q %v", got, err)
+	}
+	for scope, want := range map[string]int{"repository:team/app:pull": 401, "repository:team/app:pull,metadata_read": 200} {
+		_, err := list(azure.NullGUID, w.scoped(t, w.reg.Host, refresh, scope).text("access_token"))
+		if want == 200 && err != nil {
+			t.Errorf("%s: %v", scope, err)
+		}
+		if want == 401 {
+			refused(t, scope, err, 401)
+		}
+	}
 }
 
 func TestBearersAreForOneRegistryAndTime(t *testing.T) {
