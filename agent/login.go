@@ -195,22 +195,39 @@ func (c *Core) SaveLogin(ctx context.Context, l SavedLogin) (note string, err er
 		ref += "#" + a.Name
 	}
 	a.Password = providers.SecretRef{Scheme: "keyring", Value: ref}
-	if n, ok := st.(store.Noter); ok {
-		note, err = n.SetNoted(ctx, ref, l.Secret)
-	} else {
-		err = st.Set(ctx, ref, l.Secret)
-	}
-	if err != nil {
+	if note, err = store.SetNoted(ctx, st, ref, l.Secret); err != nil {
 		return "", storeError(l.Host, err)
 	}
-	if err := c.o.Saved.Update(ctx, func(sv *config.Saved) error { sv.Put(a); return nil }); err != nil {
-		return "", &providers.Error{Kind: providers.Misconfigured, Host: l.Host, Err: err}
+	return note, c.put(ctx, l.Host, a)
+}
+
+// SaveAccount writes an account that a product's own login made, and before it
+// the secret, where there is one, that ref names.
+func (c *Core) SaveAccount(ctx context.Context, h providers.Host, a providers.Account, ref providers.SecretRef, secret providers.Secret) (note string, err error) {
+	if !secret.IsZero() {
+		st, err := c.state.Load().secrets()
+		if err == nil {
+			note, err = store.SetNoted(ctx, st, ref.Value, secret)
+		}
+		if err != nil {
+			return "", storeError(h, err)
+		}
 	}
-	if err := c.Reload(); err != nil {
-		return note, &providers.Error{Kind: providers.Misconfigured, Host: l.Host, Err: err}
+	a.Layer = providers.LayerSaved
+	return note, c.put(ctx, h, a)
+}
+
+// put writes an account and makes it count.
+func (c *Core) put(ctx context.Context, h providers.Host, a providers.Account) error {
+	err := c.o.Saved.Update(ctx, func(sv *config.Saved) error { sv.Put(a); return nil })
+	if err == nil {
+		err = c.Reload()
 	}
-	c.changed(l.Host)
-	return note, nil
+	if err != nil {
+		return &providers.Error{Kind: providers.Misconfigured, Host: h, Err: err}
+	}
+	c.changed(h)
+	return nil
 }
 
 func (c *Core) setSecret(ctx context.Context, s *snapshot, name string, secret providers.Secret) error {

@@ -83,8 +83,10 @@ func (c *Core) accountStatus(a providers.Account, j *job, views []minter.View) a
 			out.State = "ok" // the old one still lives; the message says what is wrong
 		}
 	}
+	first := ""
 	for k, f := range c.failuresOf(j) {
-		if k.account == id && out.State != "ok" && slices.ContainsFunc(a.Hosts, func(p providers.Pattern) bool { h, ok := p.Exact(); return ok && h == k.host }) {
+		if h := k.host.String(); k.account == id && out.State != "ok" && (first == "" || h < first) {
+			first = h
 			out.State, out.Message = string(providers.KindOf(f.err)), message(k.host, f.err)
 		}
 	}

@@ -55,6 +55,7 @@ var vars = []Var{
 	{Name: "CREDENTIALS_DIRECTORY", Group: GroupSystem, Meaning: "regmint-store-key in it opens the encrypted file", Expects: "set by systemd"},
 	{Name: "DOCKER_CONFIG", Group: GroupSystem, Meaning: "docker's configuration directory; a job is recognised by regmint-job.json in it", Expects: "path of a directory"},
 	{Name: "DOCKER_AUTH_CONFIG", Group: GroupSystem, Meaning: "its entries become logins of a job, of lowest rank", Expects: "docker's JSON", Sensitive: true},
+	{Name: "WSL_DISTRO_NAME", Group: GroupSystem, Meaning: "a login opens the browser of Windows", Expects: "set by WSL"},
 	{Name: "NO_COLOR", Group: GroupSystem, Meaning: "no colours", Expects: "any value"},
 	{Name: "TERM", Group: GroupSystem, Meaning: "dumb: no colours", Expects: "name of a terminal"},
 
@@ -64,7 +65,7 @@ var vars = []Var{
 	{Name: "SSL_CERT_FILE", Group: GroupAgent, Meaning: "certificate bundle instead of the system's", Expects: "path of a PEM file"},
 	{Name: "SSL_CERT_DIR", Group: GroupAgent, Meaning: "certificate directories instead of the system's", Expects: "list of directories"},
 	{Name: "DBUS_SESSION_BUS_ADDRESS", Group: GroupAgent, Meaning: "the bus that leads to the keychain on Linux", Expects: "D-Bus address"},
-	{Name: "DISPLAY", Group: GroupAgent, Meaning: "where the keychain's prompt and the browser appear; also WAYLAND_DISPLAY", Expects: "display"},
+	{Name: "DISPLAY", Group: GroupAgent, Meaning: "where the keychain's prompt and the browser of a login appear; also WAYLAND_DISPLAY", Expects: "display"},
 
 	{Name: "WERF_DOCKER_CONFIG", Group: GroupJob, Meaning: "as DOCKER_CONFIG, for werf", Expects: "path of a directory"},
 	{Name: "REGISTRY_AUTH_FILE", Group: GroupJob, Meaning: "logins of podman, buildah and skopeo", Expects: "path of a file"},

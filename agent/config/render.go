@@ -50,6 +50,16 @@ func (s *Saved) render() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// Block is the text of an account as config.d/regmint.toml has it.
+func Block(a providers.Account) (string, error) {
+	var b bytes.Buffer
+	b.WriteString("[[account]]\n")
+	if err := renderAccount(&b, a); err != nil {
+		return "", err
+	}
+	return b.String(), nil
+}
+
 func renderAccount(b *bytes.Buffer, a providers.Account) error {
 	if err := fieldLines(b, reflect.ValueOf(a)); err != nil {
 		return err

@@ -17,25 +17,27 @@ import (
 
 // loginOptions are the flags of login.
 type loginOptions struct {
-	user     string
-	stdin    bool
-	as       string
-	noVerify bool
-	wire     bool
-	noWire   bool
-	provider string
+	user      string
+	stdin     bool
+	as        string
+	noVerify  bool
+	wire      bool
+	noWire    bool
+	provider  string
+	noBrowser bool
 }
 
 func newLoginCmd(a *app) *cobra.Command {
 	var o loginOptions
 	var password string
-	var noBrowser bool
 	c := &cobra.Command{
 		Use:   "login [HOST]",
 		Short: "save a login for a registry",
 		Long: `Save a login for a registry: it is tried there first, and nothing is saved
-where the registry refuses it. Without HOST, every account that needs a login
-gets one in turn.`,
+where the registry refuses it. Where the product has a login of its own (a
+single sign-on, a device code, a choice of identities on this machine), that is
+run; -u makes it a plain login with a password. Without HOST, every account that
+needs a login gets one in turn; those that share a session, one together.`,
 		Example: `  regmint login ghcr.io
   printf %s "$TOKEN" | regmint login registry.example.com -u ci --password-stdin
   regmint login ghcr.io --as work`,
@@ -52,8 +54,7 @@ gets one in turn.`,
 	f.BoolVar(&o.stdin, "password-stdin", false, "read the password or token from stdin")
 	f.StringVar(&o.as, "as", "", "name of the account, where you have several at one host")
 	f.BoolVar(&o.noVerify, "no-verify", false, "save without asking the registry")
-	f.BoolVar(&noBrowser, "no-browser", false, "never open a browser")
-	_ = f.MarkHidden("no-browser") // no product of today opens one
+	f.BoolVar(&o.noBrowser, "no-browser", false, "never open a browser: show the address alone")
 	f.BoolVar(&o.wire, "wire", false, "make docker ask regmint for this host, without a question")
 	f.BoolVar(&o.noWire, "no-wire", false, "leave docker's configuration alone")
 	f.StringVar(&o.provider, "provider", "", "product of the registry, where its name does not tell: see regmint providers")
@@ -130,6 +131,12 @@ func (r *loginRun) host(ctx context.Context, host providers.Host) error {
 			return err
 		}
 		place = r.jobPlace
+	}
+	if own, err := r.ownLogin(host, inJob); own != nil || err != nil {
+		if err != nil {
+			return err
+		}
+		return r.own(ctx, own)
 	}
 	acc, err := place(host)
 	if err != nil {

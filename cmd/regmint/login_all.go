@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 
@@ -34,17 +35,15 @@ func (r *loginRun) everything(ctx context.Context) error {
 		a.say("  %s at %s: %s", d.account.Name, d.host, d.why)
 	}
 	var first error
-	for _, d := range due {
-		ok, err := a.confirm(ctx, "Log in to "+d.host.String()+" now?", true)
+	for _, trip := range r.trips(due) {
+		ok, err := a.confirm(ctx, "Log in to "+trip.name()+" now?", true)
 		if err != nil {
 			return err
 		}
 		if !ok {
 			continue
 		}
-		one := *r
-		one.o.as = d.account.Name
-		if err := one.host(ctx, d.host); err != nil {
+		if err := r.trip(ctx, trip); err != nil {
 			if ctx.Err() != nil {
 				return err
 			}
@@ -58,6 +57,52 @@ func (r *loginRun) everything(ctx context.Context) error {
 		}
 	}
 	return first
+}
+
+// trip is one login: of one account, or of all that share an identity.
+type trip struct {
+	group string // `AWS SSO session "corp"`; "" for one account
+	due   []dueLogin
+}
+
+func (t trip) name() string {
+	if t.group == "" {
+		return t.due[0].host.String()
+	}
+	return t.group + " (" + count(len(t.due), "account", "accounts") + ")"
+}
+
+// trips puts accounts together that one login serves.
+func (r *loginRun) trips(due []dueLogin) []trip {
+	var out []trip
+	for _, d := range due {
+		group := r.a.loginGroup(d.account)
+		i := slices.IndexFunc(out, func(t trip) bool {
+			return group != "" && t.group == group && t.due[0].account.Provider == d.account.Provider
+		})
+		if i < 0 {
+			i = len(out)
+			out = append(out, trip{group: group})
+		}
+		out[i].due = append(out[i].due, d)
+	}
+	return out
+}
+
+// trip logs in once, and tells the agent about every account it was for.
+func (r *loginRun) trip(ctx context.Context, t trip) error {
+	first := t.due[0]
+	one := *r
+	if !first.recognised {
+		one.o.as = first.account.Name
+	}
+	if err := one.host(ctx, first.host); err != nil {
+		return err
+	}
+	for _, d := range t.due[1:] {
+		r.a.tellAgent(ctx, d.host.String())
+	}
+	return nil
 }
 
 // again loads what the login before has changed.
@@ -74,10 +119,12 @@ type dueLogin struct {
 	account providers.Account
 	host    providers.Host
 	why     string
+	// recognised: no file has it.
+	recognised bool
 }
 
 // due finds them: secrets that the store does not have, and what a running
-// agent knows to be refused.
+// agent knows to be refused, or ended.
 func (r *loginRun) due(ctx context.Context) []dueLogin {
 	var names []string
 	known := false
@@ -88,24 +135,41 @@ func (r *loginRun) due(ctx context.Context) []dueLogin {
 	states := r.a.agentStates(ctx)
 	var out []dueLogin
 	for _, acc := range r.local.cfg.Accounts {
+		st, ended := states[acc.Name]
 		host, ok := exactHost(acc)
+		if !ok {
+			host, ok = st.host, !st.host.IsZero()
+		}
 		ref, keeps := loginRef(acc)
-		if !ok || !keeps {
+		if !ok || !keeps && !r.a.isLoginer(acc.Provider) {
 			continue
 		}
 		switch {
-		case known && !slices.Contains(names, ref.Value):
-			out = append(out, dueLogin{acc, host, "no saved secret"})
-		case states[acc.Name] != "":
-			out = append(out, dueLogin{acc, host, states[acc.Name]})
+		case keeps && known && !slices.Contains(names, ref.Value):
+			out = append(out, dueLogin{account: acc, host: host, why: "no saved secret"})
+		case ended:
+			out = append(out, dueLogin{account: acc, host: host, why: st.why})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(states)) {
+		if acc, ok := r.ambientDue(states[name].AccountStatus); ok {
+			host, _ := exactHost(acc)
+			out = append(out, dueLogin{account: acc, host: host, why: states[name].why, recognised: true})
 		}
 	}
 	return out
 }
 
-// agentStates are the accounts that a running agent could not use without a
-// login, by name, with the reason. No agent is started for it.
-func (a *app) agentStates(ctx context.Context) map[string]string {
+// endedAccount is an account that a running agent could not use without a
+// login.
+type endedAccount struct {
+	api.AccountStatus
+	host providers.Host // where it was seen
+	why  string
+}
+
+// agentStates are those accounts by name. No agent is started for it.
+func (a *app) agentStates(ctx context.Context) map[string]endedAccount {
 	c, err := a.connectMain(ctx, false)
 	if err != nil {
 		return nil
@@ -116,15 +180,19 @@ func (a *app) agentStates(ctx context.Context) map[string]string {
 		return nil
 	}
 	a.sawVersion(st.Version)
-	out := map[string]string{}
+	out := map[string]endedAccount{}
 	for _, acc := range st.Accounts {
-		if acc.State == string(providers.LoginRequired) {
-			why, _ := splitHint(strings.TrimSpace(acc.Message))
-			for _, h := range acc.Hosts {
-				why = strings.TrimPrefix(why, h+": ")
-			}
-			out[acc.Name] = why
+		if acc.State != string(providers.LoginRequired) {
+			continue
 		}
+		e := endedAccount{AccountStatus: acc}
+		e.why, _ = splitHint(strings.TrimSpace(acc.Message))
+		if name, why, ok := strings.Cut(e.why, ": "); ok { // a message starts with the host
+			if h, err := providers.ParseHost(name); err == nil && slices.ContainsFunc(acc.Hosts, func(p string) bool { return covers(p, name) }) {
+				e.host, e.why = h, why
+			}
+		}
+		out[acc.Name] = e
 	}
 	return out
 }

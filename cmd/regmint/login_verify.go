@@ -29,6 +29,7 @@ type trial struct {
 	asking  bool           // a person is there and stdin is free for answers
 	config  string         // the person's configuration file
 
+	env    map[string]string // the caller's, where the account is a recognised one
 	source providers.Source
 	cred   providers.Credential
 	realm  providers.Host // accepted by the person, zero: none
@@ -82,6 +83,9 @@ func (t *trial) prepare() error {
 // place of the secret that is tried is the login from then on.
 func (t *trial) deps() providers.Deps {
 	d := t.core.Deps(t.account)
+	if t.env != nil {
+		d.Env = t.env
+	}
 	save := d.Save
 	d.Save = func(ctx context.Context, ref providers.SecretRef, s providers.Secret) error {
 		if ref.String() == t.ref.String() {
@@ -91,7 +95,7 @@ func (t *trial) deps() providers.Deps {
 		return save(ctx, ref, s)
 	}
 	d.Resolve = func(ctx context.Context, ref providers.SecretRef) (providers.Secret, error) {
-		if ref.String() == t.ref.String() {
+		if !t.ref.IsZero() && ref.String() == t.ref.String() {
 			return t.secret, nil
 		}
 		r := t.a.resolver()
