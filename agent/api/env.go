@@ -13,7 +13,24 @@ import (
 // select an ambient identity. Callers send them with each get, so that the
 // agent need not ask. Sorted; a test of cmd/regmint compares it with the
 // providers.
-var EnvNames = []string{}
+var EnvNames = []string{
+	"ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+	"ACTIONS_ID_TOKEN_REQUEST_URL",
+	"AZURE_AUTHORITY_HOST",
+	"AZURE_CLIENT_CERTIFICATE_PASSWORD",
+	"AZURE_CLIENT_CERTIFICATE_PATH",
+	"AZURE_CLIENT_ID",
+	"AZURE_CLIENT_SECRET",
+	"AZURE_CONFIG_DIR",
+	"AZURE_FEDERATED_TOKEN_FILE",
+	"AZURE_TENANT_ID",
+	"BITBUCKET_STEP_OIDC_TOKEN",
+	"BUILDKITE_AGENT_ACCESS_TOKEN",
+	"BUILDKITE_JOB_ID",
+	"CIRCLE_OIDC_TOKEN",
+	"CIRCLE_OIDC_TOKEN_V2",
+	"GITLAB_OIDC_TOKEN",
+}
 
 // CallerEnv lists the variables of EnvNames and extra, each once: NAME=value
 // where it is set, NAME alone where it is not (GetRequest.Env).

