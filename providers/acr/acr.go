@@ -200,22 +200,23 @@ func scopesOf(gs []providers.Grant) (scopes []string, wider bool) {
 	return scopes, false
 }
 
-// actionsOf spells an access. To delete a client must find what it deletes.
+// actionsOf spells an access. Listing tags is metadata_read and nothing else:
+// who pulls, pushes or deletes wants that too, and an identity without it gets
+// the rest.
 func actionsOf(a providers.Access) []string {
 	if a == 0 {
 		a = providers.Push
 	}
 	var out []string
-	if a.Has(providers.Pull) {
-		out = append(out, "pull")
+	for _, x := range []struct {
+		access providers.Access
+		action string
+	}{{providers.Pull, "pull"}, {providers.Push, "push"}, {providers.Delete, "delete"}} {
+		if a.Has(x.access) {
+			out = append(out, x.action)
+		}
 	}
-	if a.Has(providers.Push) {
-		out = append(out, "push")
-	}
-	if a.Has(providers.Delete) {
-		out = append(out, "delete", "metadata_read")
-	}
-	return out
+	return append(out, "metadata_read")
 }
 
 // nativeScopes are those of clean-up: a repository without an access is meant
@@ -237,9 +238,5 @@ func nativeActions(a providers.Access) []string {
 	if a == 0 {
 		a = providers.Pull | providers.Delete
 	}
-	out := actionsOf(a)
-	if !slices.Contains(out, "metadata_read") {
-		out = append(out, "metadata_read")
-	}
-	return out
+	return actionsOf(a)
 }
