@@ -45,7 +45,7 @@ func (Provider) Name() string { return "gar" }
 func (Provider) Match(h providers.Host) bool { return isRegistry(h) }
 
 // Env implements providers.Provider.
-func (Provider) Env() []string { return slices.Clone(envNames) }
+func (Provider) Env() []string { return envNames() }
 
 // Options implements providers.Provider.
 func (Provider) Options() any { return &Options{} }

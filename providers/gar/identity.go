@@ -26,19 +26,24 @@ const (
 	envAccount       = "CLOUDSDK_CORE_ACCOUNT"
 	envImpersonate   = "CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT"
 
-	// GitLab's names for Google's workload identity federation.
+	// The names that GitLab's manual gives to a workload identity provider, and
+	// to the token for it.
 	envProject    = "GCP_PROJECT_NUMBER"
 	envPool       = "GCP_WORKLOAD_IDENTITY_FEDERATION_POOL_ID"
 	envProvider   = "GCP_WORKLOAD_IDENTITY_FEDERATION_PROVIDER_ID"
-	envIDToken    = "GCP_ID_TOKEN"
-	envGitLabOIDC = "GITLAB_OIDC_TOKEN"
 	envServiceAcc = "GCP_SERVICE_ACCOUNT"
+	envIDToken    = "GCP_ID_TOKEN"
 )
 
-var envNames = []string{
-	envCredentials, envConfigDir, envConfiguration, envAccount, envImpersonate,
-	envProject, envPool, envProvider, envServiceAcc, envIDToken, envGitLabOIDC, oidc.GitHubURL, oidc.GitHubToken,
-	"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION",
+// envNames are those, those of the CI systems' identity tokens, and those that
+// an external_account proves an AWS identity with.
+func envNames() []string {
+	out := []string{
+		envCredentials, envConfigDir, envConfiguration, envAccount, envImpersonate,
+		envProject, envPool, envProvider, envServiceAcc, envIDToken,
+		"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION",
+	}
+	return append(out, oidc.EnvNames()...)
 }
 
 // call is what a token is asked for.
@@ -147,19 +152,12 @@ func (s *source) ci() identity {
 	if err != nil {
 		return nil
 	}
-	ref := ""
-	switch {
-	case env[envIDToken] != "":
-		ref = "env:" + envIDToken
-	case env[envGitLabOIDC] != "":
-		ref = "gitlab"
-	case env[oidc.GitHubURL] != "" && env[oidc.GitHubToken] != "":
-		ref = "github"
-	default:
-		return nil
+	r, there := oidc.Ambient(env)
+	if env[envIDToken] != "" {
+		r, err = oidc.ParseRef("env:" + envIDToken)
+		there = err == nil
 	}
-	r, err := oidc.ParseRef(ref)
-	if err != nil {
+	if !there {
 		return nil
 	}
 	id := s.federated(provider, r, "")

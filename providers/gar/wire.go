@@ -24,7 +24,7 @@ import (
 // and its failure is kept in the form that people read, which the library's
 // errors lose.
 type wire struct {
-	ctx  context.Context //nolint:containedctx // the library's key exchange takes none
+	ctx  context.Context // the library's exchange of keys takes none
 	http *httpx.Client
 	host providers.Host
 	what string
