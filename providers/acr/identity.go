@@ -154,6 +154,8 @@ func (a *ambient) token(ctx context.Context, h providers.Host, audience string) 
 			return t, err
 		}
 		missing = append(missing, errText(err))
+	} else if ctx.Err() != nil { // nothing was found out: the host may well have an identity
+		return entraToken{}, s.fail(h, providers.Unavailable, errors.New("the search for an Azure identity did not end in time"))
 	} else {
 		missing = append(missing, "this is no machine of Azure")
 	}
