@@ -4,7 +4,9 @@ package configdir
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -61,11 +63,20 @@ func sameEntry(a, b []byte) bool {
 	return json.Unmarshal(a, &x) == nil && json.Unmarshal(b, &y) == nil && x == y
 }
 
+// ErrBusy is the answer where another tool has written the file meanwhile:
+// nothing was changed.
+var ErrBusy = errors.New("another program is writing it")
+
 // RewriteStaticFile is RewriteStatic on a file, atomically; an absent file is
 // made anew (0600). Tools that rewrite the file at the same time may undo it:
-// call it again, it answers changed until the entries stay. A link in the
-// file's place is replaced, what it leads to is not touched.
+// call it again, it answers changed until the entries stay. What they wrote
+// after it was read is not lost: that is ErrBusy. A link in the file's place is
+// replaced, what it leads to is not touched.
 func RewriteStaticFile(path string, want map[string]*StaticLogin, containers bool) (changed bool, err error) {
+	return rewriteStaticFile(path, want, containers, nil)
+}
+
+func rewriteStaticFile(path string, want map[string]*StaticLogin, containers bool, before steps) (changed bool, err error) {
 	dir, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
 		return false, plain(path, err)
@@ -90,5 +101,26 @@ func RewriteStaticFile(path string, want map[string]*StaticLogin, containers boo
 	if !changed {
 		return false, nil
 	}
-	return true, plain(path, writer{}.replace(dir, name, out, 0o600))
+	same := func(op, file string) error {
+		if err := before.before(op, file); err != nil || op != "rename" {
+			return err
+		}
+		if now, err := dir.Lstat(name); !unchanged(info, now) || err != nil && !absent(err) {
+			return ErrBusy
+		}
+		return nil
+	}
+	if err := (writer{steps: same}).replace(dir, name, out, 0o600); err != nil {
+		return false, plain(path, err)
+	}
+	return true, nil
+}
+
+// unchanged reports that nobody has written a file between two looks; nil is an
+// absent one.
+func unchanged(was, is fs.FileInfo) bool {
+	if was == nil || is == nil {
+		return was == nil && is == nil
+	}
+	return os.SameFile(was, is) && was.Size() == is.Size() && was.ModTime().Equal(is.ModTime())
 }

@@ -3,6 +3,7 @@
 package configdir
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -123,4 +124,47 @@ func TestAuthsAreFoundAsDockerFindsThem(t *testing.T) {
 	}
 	_, _, err = ReadAuth(w.file("bad.json", "{"), HubHost)
 	mustContain(t, err, "bad.json", "malformed")
+}
+
+func TestWhatAnotherToolWritesMeanwhileIsNotLost(t *testing.T) {
+	want := map[string]*StaticLogin{"ghcr.io": {"bot", "s"}}
+	const before, theirs = `{"auths": {}, "a": 1}`, `{"auths": {"x": {"auth": "eDp5"}}}`
+	for name, write := range map[string]func(w *world) error{
+		"in place": func(w *world) error { return os.WriteFile(filepath.Join(w.home, "config.json"), []byte(theirs), 0o600) },
+		"by a rename": func(w *world) error {
+			return os.Rename(w.file("new.json", theirs), filepath.Join(w.home, "config.json"))
+		},
+		"where there was none": func(w *world) error { return os.WriteFile(filepath.Join(w.home, "config.json"), []byte(theirs), 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			path := filepath.Join(w.home, "config.json")
+			if name != "where there was none" {
+				w.file("config.json", before)
+			}
+			changed, err := rewriteStaticFile(path, want, false, func(op, _ string) error {
+				if op == "create" { // ours was read, and is not written yet
+					return write(w)
+				}
+				return nil
+			})
+			if changed || !errors.Is(err, ErrBusy) {
+				t.Errorf("%v %v", changed, err)
+			}
+			if b, err := os.ReadFile(path); err != nil || string(b) != theirs {
+				t.Errorf("the file holds %s %v", b, err)
+			}
+			if left, _ := filepath.Glob(filepath.Join(w.home, ".*.tmp")); len(left) > 0 {
+				t.Errorf("left: %v", left)
+			}
+			if changed, err := RewriteStaticFile(path, want, false); err != nil || !changed {
+				t.Fatal("again", changed, err)
+			}
+			for host, secret := range map[string]string{"ghcr.io": "s", "x": "y"} {
+				if l, ok, err := ReadAuth(path, host); err != nil || !ok || string(l.Secret) != secret {
+					t.Errorf("%s: %v %v", host, ok, err)
+				}
+			}
+		})
+	}
 }

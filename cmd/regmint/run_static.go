@@ -95,8 +95,8 @@ func (j *runJob) renew(ctx context.Context, report configdir.Report, have map[st
 		case <-ctx.Done():
 			return
 		case <-events:
-			if settled := settle(ctx, events); !settled || emptyFile(files[0].path) || emptyFile(files[1].path) {
-				continue // a tool may be in the middle of writing; the ticker looks again
+			if !settle(ctx, events) {
+				continue
 			}
 		case <-tick.C:
 			for _, h := range hosts {
@@ -110,7 +110,11 @@ func (j *runJob) renew(ctx context.Context, report configdir.Report, have map[st
 			want[h] = &l
 		}
 		for _, f := range files {
-			if _, err := configdir.RewriteStaticFile(f.path, want, f.containers); err != nil && ctx.Err() == nil {
+			if beingWritten(f.path) {
+				continue // the ticker looks again
+			}
+			// Who writes meanwhile is seen by the watcher.
+			if _, err := configdir.RewriteStaticFile(f.path, want, f.containers); err != nil && !errors.Is(err, configdir.ErrBusy) && ctx.Err() == nil {
 				j.a.say("%s not renewed: %s", f.path, err)
 			}
 		}
@@ -138,9 +142,19 @@ func settle(ctx context.Context, events <-chan fsnotify.Event) bool {
 	}
 }
 
-func emptyFile(path string) bool {
+// beingWritten reports a file that a tool may be in the middle of writing: it
+// changed a moment ago, or is empty and was not for long.
+func beingWritten(path string) bool {
 	info, err := os.Stat(path)
-	return err == nil && info.Size() == 0
+	if err != nil {
+		return false
+	}
+	quiet := staticSettle
+	if info.Size() == 0 {
+		quiet = staticPause
+	}
+	age := time.Since(info.ModTime())
+	return age >= 0 && age < quiet
 }
 
 // watchDirs tells changes below dirs; without a watcher the ticker does.
