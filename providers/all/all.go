@@ -6,6 +6,7 @@ package all
 import (
 	"github.com/regmint/regmint/providers"
 	"github.com/regmint/regmint/providers/acr"
+	"github.com/regmint/regmint/providers/gar"
 	"github.com/regmint/regmint/providers/generic"
 	"github.com/regmint/regmint/providers/httpexchange"
 )
@@ -14,6 +15,7 @@ import (
 func List() []providers.Provider {
 	return []providers.Provider{
 		acr.New(),
+		gar.New(),
 		httpexchange.New(),
 		generic.New(),
 	}

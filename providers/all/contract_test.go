@@ -19,8 +19,10 @@ import (
 	"github.com/regmint/regmint/providers"
 	"github.com/regmint/regmint/providers/acr"
 	"github.com/regmint/regmint/providers/all"
+	"github.com/regmint/regmint/providers/gar"
 	"github.com/regmint/regmint/providers/httpexchange"
 	"github.com/regmint/regmint/providers/internal/httpx/httpxtest"
+	"github.com/regmint/regmint/providers/internal/oidc"
 )
 
 const canary = "CNRYcontract0123456789abcdef01234"
@@ -30,6 +32,13 @@ const canary = "CNRYcontract0123456789abcdef01234"
 var samples = map[string]func(*providers.Account){
 	"acr": func(a *providers.Account) {
 		a.Username, a.Options = "", &acr.Options{TenantID: "11111111-2222-3333-4444-555555555555", ClientID: "66666666-7777-8888-9999-000000000000"}
+	},
+	"gar": func(a *providers.Account) {
+		a.Username, a.Password = "", providers.SecretRef{}
+		a.Options = &gar.Options{
+			WorkloadIdentityProvider: "projects/123456789012/locations/global/workloadIdentityPools/ci/providers/github",
+			WebIdentity:              oidc.Ref{Kind: "ref", Refs: []providers.SecretRef{{Scheme: "env", Value: "TOKEN"}}},
+		}
 	},
 	"generic": func(*providers.Account) {},
 	"http-exchange": func(a *providers.Account) {
