@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -165,6 +166,11 @@ func (m *managed) explain(h providers.Host, res *httpx.Response, err error) erro
 	}
 	switch res.Status {
 	case http.StatusBadRequest:
+		// "Multiple user assigned identities exist, please specify the clientId …":
+		// there are some, and none of them is the machine's own.
+		if se, ok := errors.AsType[*httpx.StatusError](err); ok && strings.HasPrefix(se.Message, "Multiple user assigned identities") {
+			return &providers.Error{Kind: providers.Misconfigured, Host: h, Err: errors.New("this machine has several managed identities"), Hint: "say which by client_id, or AZURE_CLIENT_ID"}
+		}
 		text, hint := "this machine has no managed identity", "assign it one"
 		if id := m.client + m.object + m.resource; id != "" {
 			text, hint = "the managed identity "+httpx.Printable(id, 160)+" is not assigned to this machine", "assign it, or correct its id"
