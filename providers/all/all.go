@@ -7,6 +7,7 @@ import (
 	"github.com/regmint/regmint/providers"
 	"github.com/regmint/regmint/providers/acr"
 	"github.com/regmint/regmint/providers/gar"
+	"github.com/regmint/regmint/providers/ecr"
 	"github.com/regmint/regmint/providers/generic"
 	"github.com/regmint/regmint/providers/httpexchange"
 )
@@ -14,6 +15,7 @@ import (
 // List returns every provider in the order they are asked, generic last.
 func List() []providers.Provider {
 	return []providers.Provider{
+		ecr.New(),
 		acr.New(),
 		gar.New(),
 		httpexchange.New(),

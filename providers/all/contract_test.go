@@ -20,6 +20,7 @@ import (
 	"github.com/regmint/regmint/providers/acr"
 	"github.com/regmint/regmint/providers/all"
 	"github.com/regmint/regmint/providers/gar"
+	"github.com/regmint/regmint/providers/ecr"
 	"github.com/regmint/regmint/providers/httpexchange"
 	"github.com/regmint/regmint/providers/internal/httpx/httpxtest"
 	"github.com/regmint/regmint/providers/internal/oidc"
@@ -38,6 +39,13 @@ var samples = map[string]func(*providers.Account){
 		a.Options = &gar.Options{
 			WorkloadIdentityProvider: "projects/123456789012/locations/global/workloadIdentityPools/ci/providers/github",
 			WebIdentity:              oidc.Ref{Kind: "ref", Refs: []providers.SecretRef{{Scheme: "env", Value: "TOKEN"}}},
+		}
+	},
+	"ecr": func(a *providers.Account) {
+		a.Username, a.Password = "", providers.SecretRef{}
+		a.Options = &ecr.Options{
+			AccessKeyID: "AKIAIOSFODNN7EXAMPLE", SecretAccessKey: providers.SecretRef{Scheme: "env", Value: "KEY"},
+			RoleARN: providers.Strings{"arn:aws:iam::123456789012:role/ci"}, Registry: map[string]string{"reg.example": "123456789012.dkr.ecr.eu-west-1.amazonaws.com"},
 		}
 	},
 	"generic": func(*providers.Account) {},
