@@ -14,8 +14,8 @@ import (
 	"github.com/regmint/regmint/providers/internal/httpx"
 )
 
-// LoginGroup implements providers.LoginGrouper: accounts of one person share
-// the login, and those of az its login.
+// LoginGroup implements providers.LoginGrouper: accounts that name one stored
+// secret share the login, and those of az its login.
 func (Provider) LoginGroup(a providers.Account) string {
 	o, ok := a.Options.(*Options)
 	if !ok {
@@ -27,7 +27,9 @@ func (Provider) LoginGroup(a providers.Account) string {
 	}
 	switch p.kind {
 	case byDevice:
-		return "Entra login " + firstOf(a.Password.String(), p.TenantID)
+		if !a.Password.IsZero() {
+			return "Entra login " + a.Password.String()
+		}
 	case byAz:
 		return "az login " + firstOf(p.Subscription, p.TenantID)
 	}
