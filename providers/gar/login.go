@@ -52,10 +52,14 @@ func (p Provider) Login(ctx context.Context, q providers.LoginRequest) (provider
 			if s, err = p.open(a, q.Deps); err != nil {
 				return providers.LoginResult{}, err
 			}
-			return s.try(ctx, q, write)
+			r, err := s.try(ctx, q)
+			if err == nil && write {
+				r.Account, r.Write = a, true
+			}
+			return r, err
 		}
 	}
-	return s.try(ctx, q, false)
+	return s.try(ctx, q)
 }
 
 // hasCredentials reports what goes before gcloud in the search.
@@ -73,7 +77,7 @@ func (s *source) hasCredentials() bool {
 
 // try mints and asks the registry. A registry that cannot be asked is no reason
 // to refuse a login.
-func (s *source) try(ctx context.Context, q providers.LoginRequest, write bool) (providers.LoginResult, error) {
+func (s *source) try(ctx context.Context, q providers.LoginRequest) (providers.LoginResult, error) {
 	if err := s.owns(q.Host); err != nil {
 		return providers.LoginResult{}, err
 	}
@@ -100,7 +104,7 @@ func (s *source) try(ctx context.Context, q providers.LoginRequest, write bool) 
 		q.UI.Say("the login could not be tried at the registry: %v", err)
 	}
 	// Google does not say when a person has to log in again.
-	return providers.LoginResult{Account: s.account, Write: write, Who: t.who}, nil
+	return providers.LoginResult{Account: q.Account, Who: t.who}, nil
 }
 
 // noIdentity asks for a login where nobody is anybody.

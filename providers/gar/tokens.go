@@ -3,9 +3,11 @@
 package gar
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -99,13 +101,17 @@ func (p *person) token(ctx context.Context, c call) (access, error) {
 	if err != nil {
 		return a, p.refused(w, err)
 	}
-	a.who = f.Account
-	if a.who == "" {
-		a.who = "the user of " + p.name
-	}
-	a.who = httpx.Printable(a.who, 120)
+	a.who = httpx.Printable(cmp.Or(f.Account, emailOf(t), "the user of "+filepath.Base(p.name)), 120)
 	a.origin = "application-default credentials of " + a.who
 	return a, nil
+}
+
+// emailOf is who an answer is for: logins of gcloud ask for an ID token too.
+func emailOf(t *oauth2.Token) string {
+	id, _ := t.Extra("id_token").(string)
+	claims, _ := httpx.JWTClaims(id)
+	email, _ := claims["email"].(string)
+	return email
 }
 
 // federation is an identity token of another issuer, or an AWS identity, for a
