@@ -4,9 +4,11 @@ package ecr
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -24,9 +26,25 @@ import (
 	"github.com/regmint/regmint/providers/internal/httpx"
 )
 
-// retryer bounds the SDK's own tries: a caller of `get` waits 10 s.
-func retryer() aws.Retryer {
-	return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts, o.MaxBackoff = 3, 2*time.Second })
+// retryer bounds the SDK's own tries: a caller of `get` waits 10 s. What
+// no second try mends gets none.
+func (c *call) retryer() aws.Retryer {
+	hopeless := retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
+		if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+			return aws.FalseTernary
+		}
+		if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
+			return aws.FalseTernary
+		}
+		if _, sent := errors.AsType[*url.Error](err); sent && c.http.Failure(context.Background(), httpx.Request{}, err).Kind == providers.Misconfigured {
+			return aws.FalseTernary
+		}
+		return aws.UnknownTernary
+	})
+	return retry.NewStandard(func(o *retry.StandardOptions) {
+		o.MaxAttempts, o.MaxBackoff = 3, time.Second
+		o.Retryables = append([]retry.IsErrorRetryable{hopeless}, o.Retryables...)
+	})
 }
 
 func base(s string) *string {
@@ -54,7 +72,7 @@ func fips(on bool) aws.FIPSEndpointState {
 // registry's host: FIPS, dual-stack.
 func (c *call) sts(p aws.CredentialsProvider) *sts.Client {
 	o := sts.Options{
-		Region: c.stsRegion(), HTTPClient: c.http.HTTPClient(), Retryer: retryer(), Credentials: p, BaseEndpoint: base(c.options.STSEndpoint), AppID: "regmint",
+		Region: c.stsRegion(), HTTPClient: c.http.HTTPClient(), Retryer: c.retryer(), Credentials: p, BaseEndpoint: base(c.options.STSEndpoint), AppID: "regmint",
 	}
 	o.EndpointOptions.UseFIPSEndpoint, o.EndpointOptions.UseDualStackEndpoint = fips(c.place.fips), dualStack(c.place.dual)
 	return sts.New(o)
@@ -154,7 +172,7 @@ func (c *call) authorize(ctx context.Context, s session) (token, error) {
 		return c.authorizePublic(ctx, s)
 	}
 	o := ecr.Options{
-		Region: c.place.region, HTTPClient: c.http.HTTPClient(), Retryer: retryer(), Credentials: s.provider(), BaseEndpoint: base(c.account.Endpoint), AppID: "regmint",
+		Region: c.place.region, HTTPClient: c.http.HTTPClient(), Retryer: c.retryer(), Credentials: s.provider(), BaseEndpoint: base(c.account.Endpoint), AppID: "regmint",
 	}
 	o.EndpointOptions.UseFIPSEndpoint, o.EndpointOptions.UseDualStackEndpoint = fips(c.place.fips), dualStack(c.place.dual)
 	what := op{name: "ecr:GetAuthorizationToken", sess: s}
@@ -178,7 +196,7 @@ func (c *call) authorize(ctx context.Context, s session) (token, error) {
 
 func (c *call) authorizePublic(ctx context.Context, s session) (token, error) {
 	o := ecrpublic.Options{
-		Region: publicRegion, HTTPClient: c.http.HTTPClient(), Retryer: retryer(), Credentials: s.provider(), BaseEndpoint: base(c.account.Endpoint), AppID: "regmint",
+		Region: publicRegion, HTTPClient: c.http.HTTPClient(), Retryer: c.retryer(), Credentials: s.provider(), BaseEndpoint: base(c.account.Endpoint), AppID: "regmint",
 	}
 	o.EndpointOptions.UseDualStackEndpoint = dualStack(c.place.dual)
 	what := op{name: "ecr-public:GetAuthorizationToken", sess: s}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,6 +50,9 @@ func (c *call) explain(ctx context.Context, o op, err error) *providers.Error {
 		return c.byStatus(o, status, code, message, header)
 	}
 	_, unread := errors.AsType[*smithy.DeserializationError](err)
+	if sent, ok := errors.AsType[*url.Error](err); ok {
+		err = sent.Err // without what the SDK and net/http put before it
+	}
 	fail := c.http.Failure(ctx, httpx.Request{Host: c.host, What: o.name, Secrets: o.sess.secrets}, err)
 	if unread && status != 0 && !errors.Is(fail, context.DeadlineExceeded) && !errors.Is(fail, context.Canceled) && !strings.Contains(fail.Error(), "too large") {
 		return c.fail(providers.Unavailable, "", fmt.Errorf("%s: the answer is not what AWS sends (HTTP %d)", o.name, status))

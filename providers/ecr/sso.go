@@ -141,12 +141,12 @@ func (c *call) notEntered(ctx context.Context, s center, o op, err error) *provi
 
 func (c *call) portal(s center) *sso.Client {
 	return sso.New(sso.Options{
-		Region: s.region, HTTPClient: c.http.HTTPClient(), Retryer: retryer(), BaseEndpoint: base(c.options.SSOEndpoint), AppID: "regmint",
+		Region: s.region, HTTPClient: c.http.HTTPClient(), Retryer: c.retryer(), BaseEndpoint: base(c.options.SSOEndpoint), AppID: "regmint",
 	})
 }
 
 func (c *call) oidc(s center) *ssooidc.Client {
 	return ssooidc.New(ssooidc.Options{
-		Region: s.region, HTTPClient: c.http.HTTPClient(), Retryer: retryer(), BaseEndpoint: base(c.options.SSOEndpoint), AppID: "regmint",
+		Region: s.region, HTTPClient: c.http.HTTPClient(), Retryer: c.retryer(), BaseEndpoint: base(c.options.SSOEndpoint), AppID: "regmint",
 	})
 }
