@@ -6,8 +6,8 @@ package all
 import (
 	"github.com/regmint/regmint/providers"
 	"github.com/regmint/regmint/providers/acr"
-	"github.com/regmint/regmint/providers/gar"
 	"github.com/regmint/regmint/providers/ecr"
+	"github.com/regmint/regmint/providers/gar"
 	"github.com/regmint/regmint/providers/generic"
 	"github.com/regmint/regmint/providers/httpexchange"
 )
