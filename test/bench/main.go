@@ -46,7 +46,7 @@ func main() {
 	}
 	write := flag.Bool("write", false, "write docs/benchmarks.md")
 	quick := flag.Bool("quick", false, "few runs: to see that it works")
-	only := flag.String("only", "", "one of get, peers, burst, size, run, jobs, mints, throughput, memory, soak, shared")
+	only := flag.String("only", "", "one of get, peers, burst, ecr, size, run, jobs, mints, throughput, memory, soak, shared")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -86,6 +86,7 @@ func run(ctx context.Context, write, quick bool, only string) error {
 		{"get", b.warmGet},
 		{"peers", b.systemHelpers},
 		{"burst", b.coldBurst},
+		{"ecr", b.ecr},
 		{"size", b.sizes},
 		{"run", b.runOverhead},
 		{"jobs", b.jobs},
