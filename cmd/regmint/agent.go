@@ -43,13 +43,20 @@ func newAgentCmd(a *app) *cobra.Command {
 	return c
 }
 
+// agentStart asks again where it met an agent that was just ending: then there
+// is none, or the next one.
 func (a *app) agentStart(ctx context.Context) error {
-	c, err := a.connectMain(ctx, true)
-	if err != nil {
-		return err
+	for i := 1; ; i++ {
+		c, err := a.connectMain(ctx, true)
+		if err != nil {
+			return err
+		}
+		err = a.sayAgent(ctx, c)
+		_ = c.Close()
+		if !api.IsLost(err) || i == openTries || ctx.Err() != nil {
+			return err
+		}
 	}
-	defer c.Close()
-	return a.sayAgent(ctx, c)
 }
 
 func (a *app) sayAgent(ctx context.Context, c *api.Client) error {
