@@ -22,6 +22,8 @@ type Fault struct {
 	// Delay passes before anything is answered. With nothing else set the real
 	// answer follows.
 	Delay time.Duration
+	// Until is closed by the test when the answer may go on; nil = at once.
+	Until <-chan struct{}
 	// Hang answers nothing until the client leaves or the server is closed.
 	Hang bool
 	// Drop closes the connection, with Lost after the work was done: the server
@@ -100,6 +102,15 @@ func (fs *faults) take(c *call) *Fault {
 
 // serve answers with the fault; next is the real answer.
 func (f *Fault) serve(ctx context.Context, w http.ResponseWriter, r *http.Request, next func()) {
+	if f.Until != nil {
+		select {
+		case <-f.Until:
+		case <-ctx.Done():
+			return
+		case <-r.Context().Done():
+			return
+		}
+	}
 	if !wait(ctx, r, f.Delay) {
 		return
 	}

@@ -103,6 +103,37 @@ func TestFaultDelaysAndTrickles(t *testing.T) {
 	}
 }
 
+func TestAFaultHoldsAnAnswerBackUntilTheTestLetsItGo(t *testing.T) {
+	s := start(t, Options{Users: []User{{Name: "alice", Password: "pw"}}})
+	until, answered := make(chan struct{}), make(chan int, 1)
+	s.Inject(Fault{Path: "/v2/", Until: until})
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL()+"/v2/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.SetBasicAuth("alice", "pw")
+	go func() {
+		status := 0
+		if resp, err := client(s).Do(req); err == nil {
+			status = resp.StatusCode
+			_ = resp.Body.Close()
+		}
+		answered <- status
+	}()
+	for s.Stats().Count("/v2/", "*") == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	select {
+	case status := <-answered:
+		t.Errorf("answered %d before it was let go", status)
+	default:
+	}
+	close(until)
+	if status := <-answered; status != http.StatusOK {
+		t.Errorf("status %d", status)
+	}
+}
+
 func TestLogHasNoSecrets(t *testing.T) {
 	var out bytes.Buffer
 	s := start(t, Options{Mode: Token, Log: &out, Users: []User{{Name: "alice", Password: newSecret("t")}}, Issue: IssueOptions{Clients: clients}})
