@@ -40,7 +40,8 @@ import (
 	"github.com/regmint/regmint/test/fakecloud"
 )
 
-// Options are the lifetimes of what is handed out; zero values are the product's.
+// Options are the lifetimes of what is handed out; zero values are the
+// product's, negative ones hand out what is already over.
 type Options struct {
 	EntraLife      time.Duration // access tokens of Entra; 3599 s
 	MachineLife    time.Duration // access tokens of managed identities; 86399 s

@@ -209,9 +209,10 @@ func (a *Azure) answer(w http.ResponseWriter, ans answer) {
 		resource := strings.TrimSuffix(ans.resource, "/")
 		out["scope"] = resource + "/user_impersonation " + resource + defaultSuffix
 		if ans.openid {
+			oid := a.objectID(ans.who, ans.tenant)
 			out["id_token"] = a.sign(jwt.MapClaims{
 				"iss": "https://" + ans.tenant.Environment.Authority + "/" + ans.tenant.ID + "/v2.0", "aud": ans.client,
-				"tid": ans.tenant.ID, "oid": ans.who.objectID(ans.tenant), "sub": ans.who.objectID(ans.tenant),
+				"tid": ans.tenant.ID, "oid": oid, "sub": oid,
 				"preferred_username": ans.who.Name, "name": ans.who.Name, "ver": "2.0",
 			}, life)
 		}
@@ -227,6 +228,12 @@ func (a *Azure) answer(w http.ResponseWriter, ans answer) {
 	fakecloud.WriteJSON(w, http.StatusOK, out)
 }
 
+func (a *Azure) objectID(p *Principal, t *Tenant) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return p.objectID(t)
+}
+
 func (a *Azure) newRefresh(p *Principal, client string) string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -238,9 +245,7 @@ func (a *Azure) newRefresh(p *Principal, client string) string {
 
 // accessToken signs a version 1 access token, which is what these resources get.
 func (a *Azure) accessToken(ans answer, life time.Duration) string {
-	a.mu.Lock()
-	oid := ans.who.objectID(ans.tenant)
-	a.mu.Unlock()
+	oid := a.objectID(ans.who, ans.tenant)
 	claims := jwt.MapClaims{
 		"iss": ans.tenant.Environment.issuer + ans.tenant.ID + "/", "aud": ans.resource,
 		"tid": ans.tenant.ID, "oid": oid, "sub": oid, "appid": ans.client, "ver": "1.0",
