@@ -54,7 +54,7 @@ func TestSecretsHandedOutAreForgottenAfterADay(t *testing.T) {
 		r := newRig(t)
 		out := func(n int) {
 			for i := range n {
-				r.handOut(asked{}, nil, providers.Credential{Secret: providers.NewSecret(fmt.Sprint(time.Now(), i))})
+				r.handOut(failKey{}, providers.Credential{Secret: providers.NewSecret(fmt.Sprint(time.Now(), i))})
 			}
 		}
 		out(3 * minHanded)

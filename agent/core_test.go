@@ -37,12 +37,20 @@ type testProvider struct {
 	openErr error
 	last    providers.Request
 	origin  string
+	minted  bool // robot is the name of everybody
 	fixed   bool // CanNarrow answers no
 }
 
-func (p *testProvider) Name() string                                        { return p.name }
-func (p *testProvider) Env() []string                                       { return p.env }
-func (p *testProvider) Options() any                                        { return &struct{}{} }
+func (p *testProvider) Name() string  { return p.name }
+func (p *testProvider) Env() []string { return p.env }
+func (p *testProvider) Options() any  { return &struct{}{} }
+func (p *testProvider) MintedUser(_ providers.Host, user string, secret providers.Secret, _ time.Time) (time.Duration, bool) {
+	if secret.Equal(providers.NewSecret("too old")) {
+		return 0, p.minted
+	}
+	return 12 * time.Hour, p.minted && user == "robot"
+}
+
 func (p *testProvider) CanNarrow(providers.Account, []providers.Grant) bool { return !p.fixed }
 
 func (p *testProvider) Match(h providers.Host) bool {
@@ -167,7 +175,15 @@ func newRig(t *testing.T, accounts ...providers.Account) *rig {
 		Load: func(bool) (*config.Config, error) {
 			c := *r.cfg
 			if s, err := saved.Read(); err == nil && s != nil {
-				c.Accounts = append(append([]providers.Account{}, c.Accounts...), s.Accounts...)
+				c.Accounts = append([]providers.Account{}, c.Accounts...)
+				c.Spares = nil
+				for _, a := range s.Accounts {
+					if until, ok := s.Expires[a.Name]; ok {
+						c.Spares = append(c.Spares, config.Spare{Account: a, Until: until})
+					} else {
+						c.Accounts = append(c.Accounts, a)
+					}
+				}
 			}
 			return &c, nil
 		},

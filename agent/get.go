@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/regmint/regmint/agent/api"
+	"github.com/regmint/regmint/agent/config"
 	"github.com/regmint/regmint/agent/minter"
 	"github.com/regmint/regmint/providers"
 )
@@ -24,6 +25,7 @@ type asked struct {
 	provider providers.Provider
 	target   []providers.Grant // of this ask alone
 	grants   []providers.Grant // of all that narrows
+	until    time.Time         // when a spare ends; zero for others
 }
 
 // Get answers one get. j is nil outside jobs.
@@ -95,7 +97,10 @@ func (c *Core) serve(ctx context.Context, s *snapshot, j *job, q asked, req *api
 	if !req.Native {
 		c.succeeded(about)
 	}
-	c.handOut(q, j, cred.Credential)
+	if !q.until.IsZero() && (cred.ExpiresAt.IsZero() || cred.ExpiresAt.After(q.until)) {
+		cred.ExpiresAt = q.until
+	}
+	c.handOut(about, cred.Credential)
 	if cred.ExpiresAt.IsZero() && !req.Native {
 		c.verifyLater(src, q, cred.Credential)
 	}
@@ -116,7 +121,16 @@ func (c *Core) serve(ctx context.Context, s *snapshot, j *job, q asked, req *api
 // machine and caller have no identity there belongs to whoever answered before
 // us, and the reason goes along for people.
 func (c *Core) beyond(ctx context.Context, s *snapshot, j *job, q asked, req *api.GetRequest, err error) (*api.GetResponse, asked, error) {
-	if q.account.Layer != providers.LayerAmbient || providers.KindOf(err) != providers.NoAccount {
+	ambient := q.account.Layer == providers.LayerAmbient
+	if sp, ok := c.spare(s, q.host); ok && c.mayStandIn(j, q, req, err) {
+		if next, ok := c.instead(s, j, q, sp.Account); ok {
+			next.until = sp.Until
+			if resp, next, second := c.serve(ctx, s, j, next, req); second == nil || errors.Is(second, errStale) {
+				return resp, next, second
+			}
+		}
+	}
+	if !ambient || providers.KindOf(err) != providers.NoAccount {
 		return c.fail(s, q, req.Soft, err), q, nil
 	}
 	if a, ok := j.carried(q.host); ok && !req.Native {
@@ -133,6 +147,15 @@ func (c *Core) beyond(ctx context.Context, s *snapshot, j *job, q asked, req *ap
 		r.Message = message(q.host, err)
 	}
 	return r, q, nil
+}
+
+// mayStandIn says that a spare may answer for the account of q, which failed:
+// not where somebody chose the account, and not for more than it may do.
+func (c *Core) mayStandIn(j *job, q asked, req *api.GetRequest, err error) bool {
+	if req.Native || c.choice(j, q.host, req.Account) != "" || providers.KindOf(err) == providers.Denied {
+		return false
+	}
+	return q.account.Layer == providers.LayerAmbient || q.account.Layer == providers.LayerConfigured
 }
 
 // instead is q with another account; false where policy or grants forbid it.
@@ -183,6 +206,9 @@ func (c *Core) ask(s *snapshot, j *job, req *api.GetRequest) (asked, *api.GetRes
 		}
 		return q, c.fail(s, q, req.Soft, err)
 	}
+	if sp, ok := s.spareOf(q.host); ok && sp.Name == q.account.Name && q.account.Layer == providers.LayerSaved {
+		q.until = sp.Until
+	}
 	q.provider = c.provider(q.account.Provider)
 	if q.provider == nil {
 		return q, c.fail(s, q, req.Soft, &providers.Error{Kind: providers.Misconfigured, Host: q.host, Err: errors.New("account " + q.account.Name + " names the unknown provider " + q.account.Provider)})
@@ -219,7 +245,10 @@ func (c *Core) account(s *snapshot, j *job, k providers.Key, pick string) (provi
 			return a, err
 		}
 		if a, ok = c.ambient(k.Host); !ok {
-			if a, ok = j.carried(k.Host); !ok {
+			var sp config.Spare
+			if sp, ok = c.spare(s, k.Host); ok {
+				a = withRealms(s.cfg, sp.Account)
+			} else if a, ok = j.carried(k.Host); !ok {
 				return a, err
 			}
 		}

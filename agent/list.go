@@ -37,6 +37,10 @@ func (c *Core) List(j *job, req api.ListRequest) *api.ListResponse {
 				out.Entries[h.DockerKey()] = v.Credential.Username
 				continue
 			}
+			if sp, ok := c.spare(s, h); ok && providers.KindOf(err) == providers.NoAccount && !lockedStore(s) {
+				out.Entries[h.DockerKey()] = sp.Username
+				continue
+			}
 			var ok bool
 			if a, ok = j.carried(h); !ok {
 				continue
@@ -77,6 +81,13 @@ func (c *Core) hosts(s *snapshot, j *job, more ...providers.Host) []providers.Ho
 	for _, a := range accounts {
 		for _, p := range a.Hosts {
 			if h, ok := p.Exact(); ok {
+				add(h)
+			}
+		}
+	}
+	for _, sp := range s.cfg.Spares {
+		for _, p := range sp.Hosts {
+			if h, ok := p.Exact(); ok && sp.Until.After(c.now()) {
 				add(h)
 			}
 		}

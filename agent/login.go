@@ -28,19 +28,18 @@ const minHanded = 4096
 // handedKey recognises a secret that an account gave out for a host, without
 // keeping it.
 type handedKey struct {
-	host    providers.Host
-	account string // its id
+	failKey // who gave it out
 	sum     uint64
 }
 
 var handedSeed = maphash.MakeSeed()
 
-func handed(h providers.Host, account string, s providers.Secret) handedKey {
-	return handedKey{host: h, account: account, sum: maphash.String(handedSeed, s.Reveal())}
+func handed(by failKey, s providers.Secret) handedKey {
+	return handedKey{failKey: by, sum: maphash.String(handedSeed, s.Reveal())}
 }
 
-func (c *Core) handOut(q asked, j *job, cred providers.Credential) {
-	k, now := handed(q.host, accountID(q.account, j), cred.Secret), c.now()
+func (c *Core) handOut(by failKey, cred providers.Credential) {
+	k, now := handed(by, cred.Secret), c.now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.handed) >= max(c.handMax, minHanded) {
@@ -61,10 +60,25 @@ func (c *Core) wasHandedOut(s *snapshot, j *job, k providers.Key, l api.Login, s
 	if err != nil || a.Username != l.Username && (ownedByJob(a.Layer) || a.Layer == providers.LayerSaved) {
 		return false
 	}
+	by := c.giver(j, k.Host, a, l)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	at, ok := c.handed[handed(k.Host, accountID(a, j), secret)]
+	at, ok := c.handed[handed(by, secret)]
 	return ok && c.now().Sub(at) <= handedLife
+}
+
+// giver is who a would be for the caller that stores l.
+func (c *Core) giver(j *job, h providers.Host, a providers.Account, l api.Login) failKey {
+	q := asked{host: h, account: a}
+	p := c.provider(a.Provider)
+	if a.Layer != providers.LayerAmbient || p == nil {
+		return c.failKey(q, j, nil, nil)
+	}
+	env := parseEnv(l.Env)
+	if j != nil {
+		env = j.environment(env)
+	}
+	return c.failKey(q, j, c.envNames(a, p), env)
 }
 
 // forgetHanded forgets what accounts gave out whose login changed.
@@ -89,6 +103,14 @@ func (c *Core) Store(ctx context.Context, j *job, l api.Login) *api.Reply {
 		c.o.Log.Info("a secret we handed out was stored back; nothing to do", "host", k.Host.String())
 		return &api.Reply{Outcome: api.OK, Message: "nothing to store: regmint handed this secret out"}
 	}
+	life, fetched := c.fetched(s, k, l.Username, secret)
+	if miss := c.unsaid(j, k.Host, l); fetched && len(miss) > 0 {
+		return &api.Reply{Outcome: api.NeedEnv, NeedEnv: miss}
+	}
+	if fetched && c.mintsFor(s, j, k, l) {
+		c.o.Log.Info("a token that another tool fetched is not kept: regmint mints for this host itself", "host", k.Host.String())
+		return &api.Reply{Outcome: api.OK, Message: "nothing to store: regmint mints for this host itself"}
+	}
 	if j != nil {
 		if why := j.closedReason(); why != "" {
 			return failed(k.Host, &providers.Error{Kind: providers.Denied, Host: k.Host, Err: errors.New(why)})
@@ -103,6 +125,12 @@ func (c *Core) Store(ctx context.Context, j *job, l api.Login) *api.Reply {
 			return failed(k.Host, storeError(k.Host, err))
 		}
 		return &api.Reply{Outcome: api.OK}
+	}
+	if fetched {
+		if err := c.saveSpare(ctx, s, k.Host, l, life); err != nil {
+			return failed(k.Host, err)
+		}
+		return &api.Reply{Outcome: api.OK, Message: "kept until it expires"}
 	}
 	if r := c.passBehind(s, k.Host); r != nil {
 		return r
@@ -297,6 +325,12 @@ func (c *Core) Erase(ctx context.Context, j *job, l api.Login) *api.Reply {
 			}
 		}
 		return &api.Reply{Outcome: api.OK}
+	}
+	if sp, ok := s.spareOf(k.Host); ok {
+		if err := c.RemoveLogin(ctx, sp.Account); err != nil {
+			return failed(k.Host, err)
+		}
+		s = c.state.Load()
 	}
 	a, err := s.sel.Select(k.Host, k.Repository, l.Account)
 	if err != nil {

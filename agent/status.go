@@ -41,11 +41,23 @@ func (c *Core) Status(j *job) api.Status {
 		st.Accounts = append(st.Accounts, c.accountStatus(a, j, views))
 	}
 	st.Accounts = append(st.Accounts, c.ambientStatus(j, views)...)
+	for _, sp := range s.cfg.Spares {
+		if j.allowsAny(sp.Account) && sp.Until.After(c.now()) {
+			a, until := c.accountStatus(sp.Account, j, views), sp.Until.UTC()
+			a.Until = &until
+			st.Accounts = append(st.Accounts, a)
+		}
+	}
 	for _, v := range views {
 		if v.Credential.Username == "" && v.Credential.IssuedAt.IsZero() {
 			continue // a remembered failure: shown with its account
 		}
-		st.Tokens = append(st.Tokens, c.tokenStatus(v))
+		t := c.tokenStatus(v)
+		if sp, ok := s.spareOf(v.ID.Host); ok && sp.Name == t.Account && t.ExpiresAt == nil {
+			until := sp.Until.UTC()
+			t.ExpiresAt = &until
+		}
+		st.Tokens = append(st.Tokens, t)
 	}
 	slices.SortFunc(st.Tokens, func(a, b api.TokenStatus) int {
 		return strings.Compare(a.Host+"\x00"+a.Account+"\x00"+a.Grants, b.Host+"\x00"+b.Account+"\x00"+b.Grants)

@@ -176,6 +176,8 @@ type AccountStatus struct {
 	State    string   `json:"state"`  // ok, idle, login_required, denied, misconfigured, unavailable; no_account: recognised, and no identity there
 	Message  string   `json:"message,omitempty"`
 	Default  bool     `json:"default,omitempty"`
+	// Until is when a token that another tool fetched ends.
+	Until *time.Time `json:"until,omitempty"`
 }
 
 // TokenStatus is one cached credential.

@@ -54,14 +54,15 @@ type loader struct {
 	providers []providers.Provider
 	lenient   bool
 	cfg       *Config
-	origins   []origin // of cfg.Accounts
-	mirrorBy  []string // part.kind of cfg.Mirrors
+	expires   map[string]time.Time // of saved accounts, by name
+	origins   []origin             // of cfg.Accounts
+	mirrorBy  []string             // part.kind of cfg.Mirrors
 	policyBy  map[string]string
 	problems  Problems
 }
 
 func newLoader(ps []providers.Provider, lenient bool) *loader {
-	return &loader{providers: ps, lenient: lenient, policyBy: map[string]string{}, cfg: &Config{
+	return &loader{providers: ps, lenient: lenient, policyBy: map[string]string{}, expires: map[string]time.Time{}, cfg: &Config{
 		Agent:  Agent{Store: "auto", AllowRoot: true, IdleExit: providers.Duration(4 * time.Hour)},
 		Docker: Docker{Behind: map[string]string{}},
 		Realms: map[string][]string{},
@@ -177,7 +178,22 @@ func (l *loader) finish() (*Config, error) {
 	if err := l.judge(); err != nil {
 		return nil, err
 	}
+	l.splitSpares()
 	return l.cfg, nil
+}
+
+// splitSpares takes the logins that end by themselves out of the accounts.
+func (l *loader) splitSpares() {
+	if len(l.expires) == 0 {
+		return
+	}
+	l.cfg.Accounts = slices.DeleteFunc(l.cfg.Accounts, func(a providers.Account) bool {
+		until, ok := l.expires[a.Name]
+		if ok = ok && a.Layer == providers.LayerSaved; ok {
+			l.cfg.Spares = append(l.cfg.Spares, Spare{a, until})
+		}
+		return ok
+	})
 }
 
 // judge returns what is wrong, in the order of lines, nil where all is well.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/pelletier/go-toml/v2"
@@ -35,6 +36,14 @@ func (s *Saved) render() ([]byte, error) {
 		b.WriteString("\n[realms]\n")
 		for _, registry := range realms {
 			if err := line(&b, registry, slices.Sorted(slices.Values(s.Realms[registry]))); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if len(s.Expires) > 0 {
+		b.WriteString("\n[expires]\n")
+		for _, name := range slices.Sorted(maps.Keys(s.Expires)) {
+			if err := line(&b, name, s.Expires[name].UTC().Format(time.RFC3339)); err != nil {
 				return nil, err
 			}
 		}

@@ -20,8 +20,9 @@ import (
 // Saved is the content of config.d/regmint.toml.
 type Saved struct {
 	Accounts []providers.Account
-	Behind   map[string]string   // host → former helper
-	Realms   map[string][]string // registry host → accepted realm hosts
+	Behind   map[string]string    // host → former helper
+	Realms   map[string][]string  // registry host → accepted realm hosts
+	Expires  map[string]time.Time // account → when it ends: see Spare
 }
 
 // SavedFile is config.d/regmint.toml, written by regmint alone.
@@ -56,7 +57,7 @@ func (l *loader) saved() (*Saved, error) {
 	if err := l.judge(); err != nil {
 		return nil, err
 	}
-	return &Saved{Accounts: l.cfg.Accounts, Behind: l.cfg.Docker.Behind, Realms: l.cfg.Realms}, nil
+	return &Saved{Accounts: l.cfg.Accounts, Behind: l.cfg.Docker.Behind, Realms: l.cfg.Realms, Expires: l.expires}, nil
 }
 
 // Update reads, changes and writes the file under a lock shared by every
@@ -147,6 +148,7 @@ func (s *Saved) Put(a providers.Account) {
 		a.Name = defaultName(a)
 	}
 	if i := s.index(a.Name); i >= 0 {
+		delete(s.Expires, s.Accounts[i].Name)
 		s.Accounts[i] = a
 		return
 	}
@@ -157,9 +159,19 @@ func (s *Saved) Put(a providers.Account) {
 func (s *Saved) Remove(name string) bool {
 	i := s.index(name)
 	if i >= 0 {
+		delete(s.Expires, s.Accounts[i].Name)
 		s.Accounts = slices.Delete(s.Accounts, i, i+1)
 	}
 	return i >= 0
+}
+
+// PutSpare adds an account, or replaces that of its name, which ends by itself.
+func (s *Saved) PutSpare(a Spare) {
+	s.Put(a.Account)
+	if s.Expires == nil {
+		s.Expires = map[string]time.Time{}
+	}
+	s.Expires[a.Name] = a.Until.UTC().Truncate(time.Second)
 }
 
 func (s *Saved) index(name string) int {

@@ -313,3 +313,40 @@ func TestNoPlaceForSavedSettingsIsSaid(t *testing.T) {
 	}
 	wantText(t, err.Error(), "no home directory")
 }
+
+func TestLoginThatEndsByItselfIsNoAccountAndComesBackAsWritten(t *testing.T) {
+	f := savedIn(t.TempDir())
+	until := time.Date(2031, 2, 3, 4, 5, 6, 700, time.FixedZone("", 3600))
+	host, err := providers.ParsePattern("one.example")
+	must(t, err)
+	spare := Spare{Until: until, Account: providers.Account{
+		Name: "one.example-token", Provider: "generic", Hosts: []providers.Pattern{host}, Username: "AWS",
+		Password: providers.SecretRef{Scheme: "keyring", Value: "one.example#one.example-token"},
+	}}
+	must(t, f.Update(t.Context(), func(s *Saved) error { s.PutSpare(spare); return nil }))
+	cfg, err := Load(LoadOptions{Paths: Paths{User: filepath.Join(t.TempDir(), "none.toml"), Saved: f.Path}, Providers: f.Providers})
+	must(t, err)
+	if len(cfg.Accounts) != 0 || len(cfg.Spares) != 1 || !cfg.Spares[0].Until.Equal(until.Truncate(time.Second)) || cfg.Spares[0].Username != "AWS" || cfg.Spares[0].Layer != providers.LayerSaved {
+		t.Fatalf("%+v, %+v", cfg.Accounts, cfg.Spares)
+	}
+	// A login of the same name that does not end is an account again.
+	must(t, f.Update(t.Context(), func(s *Saved) error { s.Put(spare.Account); return nil }))
+	s, err := f.Read()
+	must(t, err)
+	if len(s.Expires) != 0 || len(s.Accounts) != 1 {
+		t.Errorf("%+v", s)
+	}
+	must(t, f.Update(t.Context(), func(s *Saved) error { s.PutSpare(spare); s.Remove(spare.Name); return nil }))
+	if s, err = f.Read(); err != nil || len(s.Expires)+len(s.Accounts) != 0 {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+func TestEndOfALoginThatIsNoTimeIsRefused(t *testing.T) {
+	f := savedIn(t.TempDir())
+	must(t, os.MkdirAll(filepath.Dir(f.Path), 0o700))
+	write(t, f.Path, "[expires]\n\"a\" = \"tomorrow\"\n")
+	if _, err := f.Read(); err == nil || !strings.Contains(err.Error(), "no time") {
+		t.Errorf("%v", err)
+	}
+}

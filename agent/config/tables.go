@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/regmint/regmint/providers"
 )
@@ -24,7 +25,7 @@ type part struct {
 var tables = map[string][]string{
 	"system": {"agent", "network", "docker", "policy", "account", "mirror"},
 	"user":   {"agent", "network", "docker", "policy", "account", "mirror"},
-	"saved":  {"docker", "account", "realms"},
+	"saved":  {"docker", "account", "realms", "expires"},
 	"job":    {"network", "policy", "account", "mirror"},
 }
 
@@ -46,6 +47,8 @@ func sensitive(root *table) (pos int, ok bool) {
 
 func misplaced(kind, key string) string {
 	switch {
+	case key == "expires":
+		return "give the account expires_in"
 	case key == "realms":
 		return "write realm_hosts in the account"
 	case kind == "saved":
@@ -88,6 +91,22 @@ func (l *loader) top(d *decoder, p part, key string, e *entry) {
 		l.policy(d, p, t)
 	case "realms":
 		l.realms(d, e.val)
+	case "expires":
+		l.ends(d, e.val)
+	}
+}
+
+// ends reads when saved accounts end, by name.
+func (l *loader) ends(d *decoder, v *value) {
+	m := map[string]string{}
+	d.value(v, reflect.ValueOf(&m).Elem(), "expires", "")
+	for name, text := range m {
+		t, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			d.fail(v.table.at[name].pos, "", "expires: %q is no time", clean(text))
+			continue
+		}
+		l.expires[name] = t
 	}
 }
 

@@ -9,6 +9,7 @@ package config
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/regmint/regmint/providers"
 )
@@ -25,6 +26,9 @@ type Config struct {
 	// They are already part of RealmHosts of every account that names the
 	// registry; an ambient account takes them from here.
 	Realms map[string][]string
+	// Spares are logins with a token that a product's own tool fetched. They are
+	// no Accounts: they answer while nothing else can, until they expire.
+	Spares []Spare
 	// Files are the files that were read, in the order of their layers.
 	Files []string
 	// Watches are the files whose change calls for a new Load, those that do
@@ -32,6 +36,12 @@ type Config struct {
 	Watches []string
 	// Warnings are sentences for the log and for status.
 	Warnings []string
+}
+
+// Spare is a saved login that ends by itself.
+type Spare struct {
+	providers.Account
+	Until time.Time
 }
 
 // Agent is the [agent] table.

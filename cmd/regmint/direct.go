@@ -130,6 +130,10 @@ func (d *directRun) change(ctx context.Context, verb string) error {
 	}
 	login.Account, login.Env = d.a.env.Account(), api.CallerEnv(nil)
 	reply := do(ctx, nil, login)
+	if reply.Outcome == api.NeedEnv {
+		login.Env = api.CallerEnv(reply.NeedEnv)
+		reply = do(ctx, nil, login)
+	}
 	switch {
 	case reply.Outcome == api.OK:
 		return nil

@@ -55,6 +55,9 @@ func (a *app) logout(ctx context.Context, name, as string) error {
 		return err
 	}
 	acc, others, err := l.loggedIn(host, as)
+	if sp, ok := l.spare(host, as); ok && (err != nil || acc.Layer != providers.LayerSaved) {
+		acc, others, err = sp, nil, nil
+	}
 	switch {
 	case err != nil && providers.KindOf(err) == providers.NoAccount:
 		a.say("not logged in to %s", host)
@@ -73,6 +76,16 @@ func (a *app) logout(ctx context.Context, name, as string) error {
 	}
 	a.tellAgent(ctx, host.String())
 	return nil
+}
+
+// spare is the token that another tool fetched and docker login left with us.
+func (l *local) spare(host providers.Host, as string) (providers.Account, bool) {
+	for _, sp := range l.cfg.Spares {
+		if h, ok := exactHost(sp.Account); ok && h == host && (as == "" || as == sp.Name) {
+			return sp.Account, true
+		}
+	}
+	return providers.Account{}, false
 }
 
 // loggedIn finds the account that logout means: a saved one before one of the
@@ -144,7 +157,7 @@ func (a *app) logoutAll(ctx context.Context) error {
 		return err
 	}
 	n := 0
-	for _, acc := range l.cfg.Accounts {
+	for _, acc := range l.everyAccount() {
 		if _, keeps := loginRef(acc); acc.Layer != providers.LayerSaved && !keeps {
 			continue
 		}
@@ -170,4 +183,13 @@ func (a *app) logoutInJob(ctx context.Context, job api.JobRef, err error, host p
 	}
 	a.say("logged out of %s in this job", host)
 	return nil
+}
+
+// everyAccount lists accounts and the tokens that stand in for them.
+func (l *local) everyAccount() []providers.Account {
+	out := slices.Clone(l.cfg.Accounts)
+	for _, sp := range l.cfg.Spares {
+		out = append(out, sp.Account)
+	}
+	return out
 }

@@ -109,7 +109,7 @@ func (a *app) purge(ctx context.Context, f files) error {
 		return err
 	}
 	logins := 0
-	for _, acc := range l.cfg.Accounts {
+	for _, acc := range l.everyAccount() {
 		if acc.Layer == providers.LayerSaved {
 			logins++
 		}
