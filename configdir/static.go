@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 )
 
 // RewriteStatic sets the auths entries of want (by host) in the text of a
@@ -63,6 +64,9 @@ func sameEntry(a, b []byte) bool {
 	return json.Unmarshal(a, &x) == nil && json.Unmarshal(b, &y) == nil && x == y
 }
 
+// emptyFor is how long a file may be empty because somebody writes it in place.
+const emptyFor = 2 * time.Second
+
 // ErrBusy is the answer where another tool has written the file meanwhile:
 // nothing was changed.
 var ErrBusy = errors.New("another program is writing it")
@@ -92,6 +96,9 @@ func rewriteStaticFile(path string, want map[string]*StaticLogin, containers boo
 	case info.Mode().IsRegular():
 		if data, _, err = readRegular(path, maxConfig, openNoFollow); err != nil && !absent(err) {
 			return false, plain(path, err)
+		}
+		if age := time.Since(info.ModTime()); info.Size() == 0 && age >= 0 && age < emptyFor {
+			return false, plain(path, ErrBusy)
 		}
 	}
 	out, changed, err := RewriteStatic(data, want, containers)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestStaticEntriesAreRewrittenAndNothingElse(t *testing.T) {
@@ -124,6 +125,23 @@ func TestAuthsAreFoundAsDockerFindsThem(t *testing.T) {
 	}
 	_, _, err = ReadAuth(w.file("bad.json", "{"), HubHost)
 	mustContain(t, err, "bad.json", "malformed")
+}
+
+// A tool that writes in place empties the file first.
+func TestAFileThatWasJustEmptiedIsLeftToWhoWritesIt(t *testing.T) {
+	w := newWorld(t)
+	path := w.file("config.json", "")
+	want := map[string]*StaticLogin{"ghcr.io": {"bot", "s"}}
+	if changed, err := RewriteStaticFile(path, want, false); changed || !errors.Is(err, ErrBusy) {
+		t.Errorf("%v %v", changed, err)
+	}
+	old := time.Now().Add(-time.Minute)
+	if err := os.Chtimes(path, old, old); err != nil {
+		t.Fatal(err)
+	}
+	if changed, err := RewriteStaticFile(path, want, false); !changed || err != nil {
+		t.Errorf("nobody writes it: %v %v", changed, err)
+	}
 }
 
 func TestWhatAnotherToolWritesMeanwhileIsNotLost(t *testing.T) {

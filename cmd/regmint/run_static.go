@@ -143,18 +143,14 @@ func settle(ctx context.Context, events <-chan fsnotify.Event) bool {
 }
 
 // beingWritten reports a file that a tool may be in the middle of writing: it
-// changed a moment ago, or is empty and was not for long.
+// changed a moment ago.
 func beingWritten(path string) bool {
 	info, err := os.Stat(path)
 	if err != nil {
 		return false
 	}
-	quiet := staticSettle
-	if info.Size() == 0 {
-		quiet = staticPause
-	}
 	age := time.Since(info.ModTime())
-	return age >= 0 && age < quiet
+	return age >= 0 && age < staticSettle
 }
 
 // watchDirs tells changes below dirs; without a watcher the ticker does.
