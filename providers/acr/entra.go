@@ -5,8 +5,10 @@ package acr
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +25,7 @@ type entraToken struct {
 	tenant  string // tid claim, "" where the token does not say
 	who     string // person or application, "" where the token does not say
 	via     string // "managed identity"
+	issuer  string // host of the iss claim
 }
 
 // person says who the token speaks for.
@@ -53,6 +56,9 @@ func (t *entraToken) read() {
 		return ""
 	}
 	t.tenant = claim("tid")
+	if u, err := url.Parse(claim("iss")); err == nil {
+		t.issuer = u.Host
+	}
 	t.who = claim("upn", "preferred_username", "unique_name", "email")
 	if t.who == "" {
 		if app := claim("appid", "azp"); app != "" {
@@ -60,6 +66,32 @@ func (t *entraToken) read() {
 		} else if oid := claim("oid"); oid != "" {
 			t.who = "object " + oid
 		}
+	}
+}
+
+// issuers are the hosts in iss claims and the clouds they stand for. Version 1
+// tokens of the public cloud and of US Government name the same one.
+var issuers = map[string][]string{
+	"sts.windows.net": {"public", "usgov"}, "login.microsoftonline.com": {"public"}, "login.microsoftonline.us": {"usgov"},
+	"sts.chinacloudapi.cn": {"china"}, "login.chinacloudapi.cn": {"china"}, "login.partner.microsoftonline.cn": {"china"},
+}
+
+// sameCloud refuses to show a token of one cloud to a registry of another: the
+// clouds have other operators, and the token's audience is the same in all.
+// What the account says itself about cloud and authority wins.
+func (s *source) sameCloud(h providers.Host, t entraToken) error {
+	to, known := parseServer(h)
+	of := issuers[t.issuer]
+	if !known || len(of) == 0 || slices.Contains(of, to.cloud.name) || s.plan.Cloud != "" || s.plan.authority != "" {
+		return nil
+	}
+	kind := providers.Misconfigured
+	if s.account.Layer == providers.LayerAmbient {
+		kind = providers.NoAccount
+	}
+	return &providers.Error{
+		Kind: kind, Host: h, Err: fmt.Errorf("%s is of Azure's cloud %s, the registry of %s", t.person(), of[0], to.cloud.name),
+		Hint: "log in to that cloud, or set identity and cloud",
 	}
 }
 

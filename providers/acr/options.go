@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/regmint/regmint/providers"
@@ -40,13 +41,14 @@ const (
 // Identity is the value of the option identity. In TOML it is its Kind.
 type Identity struct {
 	Kind string
-	// Refs are the caller's variables that environment and workload stand for.
+	// Refs are what environment, workload, github and the like stand for: the
+	// caller sends the variables that an account names.
 	Refs []providers.SecretRef
 }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (i *Identity) UnmarshalText(b []byte) error {
-	names := []string{}
+	names, refs := []string{}, []providers.SecretRef(nil)
 	switch s := string(b); s {
 	case byEnvironment:
 		names = []string{envTenant, envClient, envSecret}
@@ -54,11 +56,13 @@ func (i *Identity) UnmarshalText(b []byte) error {
 		names = []string{envTenant, envClient, envTokenFile}
 	case bySecret, byCertificate, byFederation, byManaged, byAz, byDevice, byAmbient:
 	default:
-		if _, ok := system(s); !ok {
+		r, ok := system(s)
+		if !ok {
 			return errors.New("identity is environment, workload, secret, certificate, federated, github, gitlab, kubernetes, managed, az or device")
 		}
+		refs = slices.Clone(r.Refs)
 	}
-	*i = Identity{Kind: string(b)}
+	*i = Identity{Kind: string(b), Refs: refs}
 	for _, n := range names {
 		i.Refs = append(i.Refs, providers.SecretRef{Scheme: "env", Value: n})
 	}

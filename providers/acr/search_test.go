@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/regmint/regmint/providers"
+	"github.com/regmint/regmint/providers/internal/httpx/httpxtest"
 	"github.com/regmint/regmint/test/fakecloud/azure"
 )
 
@@ -48,4 +49,28 @@ func TestSeveralManagedIdentitiesAreToBeChosenFrom(t *testing.T) {
 	r.fails(err, providers.Misconfigured, "several managed identities", "client_id")
 	r.deps.Env = map[string]string{envClient: two.ClientID}
 	r.works(r.open(Options{MetadataEndpoint: node.IMDS}, ambientLayer))
+}
+
+// The audience of a token is the same in every cloud: what one cloud's registry
+// was shown would be good at those of another.
+func TestTokensStayInTheirCloud(t *testing.T) {
+	r := newRig(t)
+	china := r.az.Tenant(azure.China, "")
+	abroad := *r
+	abroad.host = httpxtest.Host(t, china.Registry("abroadregistry").Host)
+	vm := r.az.Machine("vm", r.tenant.ManagedIdentity("own"))
+	r.runs(func(context.Context, providers.Command) ([]byte, error) { return nil, fs.ErrNotExist })
+	abroad.deps = r.deps
+	_, err := abroad.mint(abroad.open(Options{MetadataEndpoint: vm.IMDS}, ambientLayer))
+	abroad.fails(err, providers.NoAccount, "cloud public", "china")
+	_, err = abroad.mint(abroad.open(Options{Identity: identityOf(t, byManaged), MetadataEndpoint: vm.IMDS}))
+	abroad.fails(err, providers.Misconfigured, "cloud public", "china")
+	abroad.deps.Env = map[string]string{
+		envTenant: r.tenant.ID, envClient: r.app.ClientID, envSecret: r.secret, envAuthority: "https://login.microsoftonline.com/",
+	}
+	_, err = abroad.mint(abroad.open(Options{}, ambientLayer))
+	abroad.fails(err, providers.NoAccount, "cloud public", "china")
+	if n := r.calls(abroad.host.String(), "/"); n != 0 {
+		t.Errorf("%d requests to the other cloud", n)
+	}
 }
