@@ -131,7 +131,7 @@ func (a *auto) SetNoted(ctx context.Context, name string, s providers.Secret) (n
 	if err := checkName(name); err != nil {
 		return "", err
 	}
-	if err := checkSecret(s); err != nil {
+	if s, err = checkSecret(s); err != nil {
 		return "", err
 	}
 	st, err := a.store()

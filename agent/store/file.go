@@ -146,7 +146,7 @@ func (f *file) SetNoted(ctx context.Context, name string, s providers.Secret) (n
 	if err := checkName(name); err != nil {
 		return "", err
 	}
-	if err := checkSecret(s); err != nil {
+	if s, err = checkSecret(s); err != nil {
 		return "", err
 	}
 	return f.change(ctx, true, func(c *content) bool {

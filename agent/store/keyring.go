@@ -154,7 +154,7 @@ func (k *keyringStore) SetNoted(ctx context.Context, name string, s providers.Se
 	if err := checkName(name); err != nil {
 		return "", err
 	}
-	if err := checkSecret(s); err != nil {
+	if s, err = checkSecret(s); err != nil {
 		return "", err
 	}
 	unlock, err := lockDir(ctx, k.o.StateDir, keyringLock)

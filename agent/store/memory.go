@@ -32,7 +32,8 @@ func (m *memory) Set(_ context.Context, name string, s providers.Secret) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
-	if err := checkSecret(s); err != nil {
+	s, err := checkSecret(s)
+	if err != nil {
 		return err
 	}
 	m.mu.Lock()

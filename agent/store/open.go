@@ -3,7 +3,9 @@
 package store
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -189,18 +191,23 @@ func printable(s string) bool {
 // maxSecret bounds what any store takes.
 const maxSecret = 1 << 20
 
-// checkSecret refuses what some keychain would alter without a word.
-func checkSecret(s providers.Secret) error {
+// checkSecret refuses what some keychain would alter without a word. A JSON
+// object (a Google key is a password) is put on one line.
+func checkSecret(s providers.Secret) (providers.Secret, error) {
 	text := s.Reveal()
+	var one bytes.Buffer
+	if strings.ContainsAny(text, "\n\r") && strings.HasPrefix(strings.TrimSpace(text), "{") && json.Compact(&one, []byte(text)) == nil {
+		text = one.String()
+	}
 	switch {
 	case text == "":
-		return misconfigured(nil, "", "an empty secret is not saved")
+		return s, misconfigured(nil, "", "an empty secret is not saved")
 	case strings.ContainsAny(text, "\n\r\x00"):
-		return misconfigured(nil, "", "a secret with a line end or a NUL byte in it is not saved")
+		return s, misconfigured(nil, "", "a secret with a line end or a NUL byte in it is not saved")
 	case len(text) > maxSecret:
-		return tooLarge("the store", len(text), maxSecret)
+		return s, tooLarge("the store", len(text), maxSecret)
 	}
-	return nil
+	return providers.NewSecret(text), nil
 }
 
 func tooLarge(what string, n, limit int) error {

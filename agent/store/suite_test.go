@@ -90,6 +90,15 @@ func TestEverySecretComesBackAsItWas(t *testing.T) {
 
 func size(n int) string { return strings.Repeat("s", n) }
 
+func TestKeyFilesInJSONAreKeptOnOneLine(t *testing.T) {
+	backends(t, func(t *testing.T, s Store, _ func() Store) {
+		set(t, s, "key", "{\n  \"type\": \"service_account\",\r\n  \"private_key\": \"a\\nb\"\n}\n")
+		if got := get(t, s, "key"); got != `{"type":"service_account","private_key":"a\nb"}` {
+			t.Errorf("came back as %q", got)
+		}
+	})
+}
+
 // H14, H17: refused, never altered; what was there stays.
 func TestUnfitSecretsAreRefusedAndTheOldOneStays(t *testing.T) {
 	backends(t, func(t *testing.T, s Store, _ func() Store) {

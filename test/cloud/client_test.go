@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -46,7 +47,7 @@ func (w *world) get(key string, env ...string) answer {
 		return answer{notFound: true}
 	}
 	line := strings.TrimSpace(r.out)
-	if r.code != 1 || line == "" || strings.Contains(line, "\n") || len(line) > 160 || !strings.Contains(r.err, line) {
+	if r.code != 1 || line == "" || strings.Contains(line, "\n") || utf8.RuneCountInString(line) > 160 || !strings.Contains(r.err, line) {
 		w.t.Errorf("get %s: a failure is one line on both streams: %s", key, r)
 	}
 	return answer{failure: line}
