@@ -34,6 +34,7 @@ type testProvider struct {
 	gate    chan struct{} // a mint waits until it is closed; nil = none does
 	onOpen  func(a providers.Account)
 	onMint  func(s *testSource) error
+	watches []string
 	openErr error
 	last    providers.Request
 	origin  string
@@ -75,6 +76,20 @@ type testSource struct {
 	p *testProvider
 	a providers.Account
 	d providers.Deps
+}
+
+func (s *testSource) Watches() []string { return s.p.watches }
+
+func (p *testProvider) mintCount() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.mints
+}
+
+func (p *testProvider) setMint(f func(*testSource) error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.onMint = f
 }
 
 func (s *testSource) Key(providers.Request) string { return "" }

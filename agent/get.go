@@ -306,7 +306,7 @@ func (c *Core) credential(ctx context.Context, s *snapshot, j *job, q asked, nam
 		}
 		return cred, src, err
 	}
-	m := minter.Request{ID: minterID(key, src, r), Source: src.Source, Request: r}
+	m := minter.Request{ID: minterID(key, src, r), Source: src, Request: r}
 	if req.Refresh {
 		c.mint.Drop(func(id minter.ID) bool { return id == m.ID })
 	}
@@ -343,6 +343,7 @@ func (c *Core) native(ctx context.Context, src *source, q asked, r providers.Req
 			cred, err = providers.Native{}, &providers.Error{Kind: providers.Unavailable, Host: q.host, Err: errors.New("provider " + q.provider.Name() + " failed inside; the agent's log says more")}
 		}
 	}()
+	defer src.work.begin()()
 	cred, err = n.MintNative(ctx, r)
 	if err == nil && !cred.ExpiresAt.IsZero() && !cred.ExpiresAt.After(c.now()) {
 		err = &providers.Error{Kind: providers.Unavailable, Host: q.host, Err: errors.New("the answer is already expired"), Hint: "compare this machine's clock with the registry's"}

@@ -331,7 +331,7 @@ func (c *Core) revoke(j *job, held map[minter.ID]func()) {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(c.background(), getLimit)
-		r := minter.Request{ID: id, Source: src.Source, Request: providers.Request{Host: id.Host, Job: id.Job}}
+		r := minter.Request{ID: id, Source: src, Request: providers.Request{Host: id.Host, Job: id.Job}}
 		if cred, err := c.mint.Get(ctx, r); err == nil {
 			if err := rv.Revoke(ctx, r.Request, cred); err != nil {
 				c.o.Log.Error("not revoked", "host", id.Host.String(), "err", err.Error())

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/regmint/regmint/agent/config"
@@ -32,10 +33,52 @@ type source struct {
 	account providers.Account
 	watches []string
 	verify  verification
+	work    ownWork
 
 	// Under Core.mu: the configuration it is known to fit, and its last use.
 	fits *snapshot
 	used time.Time
+}
+
+// Mint implements providers.Source and notes that it runs: programs and
+// sessions write the very files that are watched.
+func (s *source) Mint(ctx context.Context, r providers.Request) (providers.Credential, error) {
+	defer s.work.begin()()
+	return s.Source.Mint(ctx, r)
+}
+
+// RefreshEarly implements providers.EarlyRefresher for those that do.
+func (s *source) RefreshEarly() bool {
+	e, ok := s.Source.(providers.EarlyRefresher)
+	return ok && e.RefreshEarly()
+}
+
+// ownWork tells changes of files that a source makes itself from others.
+type ownWork struct {
+	mu      sync.Mutex
+	running int
+	ended   time.Time
+}
+
+func (w *ownWork) begin() (end func()) {
+	w.mu.Lock()
+	w.running++
+	w.mu.Unlock()
+	return func() {
+		w.mu.Lock()
+		w.running--
+		w.ended = time.Now()
+		w.mu.Unlock()
+	}
+}
+
+// echo is how long after its work a change of a file counts as a source's own.
+const echo = time.Second
+
+func (w *ownWork) wrote() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.running > 0 || time.Since(w.ended) < echo
 }
 
 // envNames lists the caller's variables that decide who account is.

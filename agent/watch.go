@@ -5,11 +5,13 @@ package agent
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
 
+	"github.com/regmint/regmint/agent/config"
 	"github.com/regmint/regmint/agent/minter"
 )
 
@@ -90,7 +92,8 @@ func (w *watcher) follow(f string) {
 func (c *Core) watchLoop(ctx context.Context) {
 	w := c.watch
 	defer w.fs.Close()
-	var reload, inputs bool
+	var reload, all bool
+	inputs := map[string]bool{}
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
 	for {
@@ -99,7 +102,7 @@ func (c *Core) watchLoop(ctx context.Context) {
 			return
 		case err := <-w.fs.Errors:
 			c.o.Log.Warn("files may have changed unseen", "err", err)
-			reload, inputs = true, true // an overflow: anything may have changed
+			reload, all = true, true // an overflow: anything may have changed
 			timer.Reset(settle)
 		case e, ok := <-w.fs.Events:
 			if !ok {
@@ -109,7 +112,10 @@ func (c *Core) watchLoop(ctx context.Context) {
 			if e.Op == fsnotify.Chmod {
 				in = false // a file refused for its mode is read again; a secret that was read stays as it is
 			}
-			reload, inputs = reload || cfg, inputs || in
+			reload = reload || cfg
+			if in {
+				inputs[e.Name] = true
+			}
 			if cfg || in {
 				timer.Reset(settle)
 			}
@@ -117,10 +123,11 @@ func (c *Core) watchLoop(ctx context.Context) {
 			if reload {
 				_ = c.Reload() // logged there
 			}
-			if inputs {
-				c.inputsChanged()
+			if all || len(inputs) > 0 {
+				c.inputsChanged(func(file string) bool { return all || changedBy(inputs, file) })
 			}
-			reload, inputs = false, false
+			reload, all = false, false
+			clear(inputs)
 		}
 	}
 }
@@ -145,18 +152,47 @@ func (w *watcher) concerns(name string) (cfg, in bool) {
 	return under(w.config), under(w.inputs)
 }
 
-// inputsChanged drops what the sources that read files have said.
-func (c *Core) inputsChanged() {
-	ids := map[string]bool{}
+// changedBy reports that file is one of names, or below one of them.
+func changedBy(names map[string]bool, file string) bool {
+	for f := file; ; f = filepath.Dir(f) {
+		if names[f] {
+			return true
+		}
+		if f == filepath.Dir(f) {
+			return false
+		}
+	}
+}
+
+// inputsChanged drops what the sources that read a changed file have said. What
+// a source writes while it mints (the session that it renewed, the cache of a
+// program that it ran) is no news: what was minted lives on, else each mint
+// would call for the next. A secret's own file is written by nobody but people.
+func (c *Core) inputsChanged(changed func(file string) bool) {
+	own, living := map[string]bool{}, map[uint64]bool{}
+	readers := map[sourceKey]*source{}
+	for _, v := range c.mint.Views() {
+		living[v.ID.Opened] = living[v.ID.Opened] || v.Credential.Username != ""
+	}
 	c.mu.Lock()
 	for k, src := range c.sources {
-		if len(src.watches) > 0 {
-			ids[k.account] = true
+		for _, f := range src.watches {
+			if changed(f) {
+				readers[k] = src
+				own[f] = own[f] || src.work.wrote() && !slices.Contains(config.SecretFiles(src.account), f)
+			}
+		}
+	}
+	ids, sources := map[string]bool{}, map[uint64]bool{}
+	for k, src := range readers {
+		ids[k.account] = true
+		if !living[src.opened] || slices.ContainsFunc(src.watches, func(f string) bool { return changed(f) && !own[f] }) {
+			sources[src.opened] = true
 			delete(c.sources, k)
 		}
 	}
 	c.mu.Unlock()
-	c.mint.Drop(func(id minter.ID) bool { return ids[id.Account] })
+	c.mint.Drop(func(id minter.ID) bool { return sources[id.Opened] })
 	c.mint.ForgetFailures(func(id minter.ID) bool { return ids[id.Account] })
 	c.clearFailures()
 }

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/regmint/regmint/agent/api"
+	"github.com/regmint/regmint/providers"
+)
+
+// A program that is run for a token, and a session that is renewed, write the
+// files that tell of another login.
+func TestFileThatASourceWritesItselfCallsForNoNewMint(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "session.json")
+	r := newRig(t)
+	r.amb.watches = []string{file}
+	r.amb.onMint = func(*testSource) error { return os.WriteFile(file, []byte(time.Now().String()), 0o600) }
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	if err := r.startWatching(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		for _, p := range []string{"dev", "prod"} { // each writes what the other reads
+			if resp := r.as(p); resp.Outcome != api.OK {
+				t.Fatalf("%+v", resp)
+			}
+		}
+		time.Sleep(3 * settle)
+	}
+	if n := r.amb.mintCount(); n != 2 {
+		t.Errorf("%d mints for two identities", n)
+	}
+	time.Sleep(echo)
+	r.amb.setMint(nil)
+	if err := os.WriteFile(file, []byte("another login"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(20 * time.Second); r.amb.mintCount() < 4 && time.Now().Before(end); time.Sleep(settle) {
+		r.as("dev")
+		r.as("prod")
+	}
+	if n := r.amb.mintCount(); n != 4 {
+		t.Errorf("%d mints after another program has logged in, want one more for each identity", n)
+	}
+}
+
+func TestChangeOfOneFileConcernsItsReadersAlone(t *testing.T) {
+	a, b := account("a", "a.example"), account("b", "b.example")
+	dir := t.TempDir()
+	for i, acc := range []*providers.Account{&a, &b} {
+		acc.Password = providers.SecretRef{Scheme: "file", Value: filepath.Join(dir, string(rune('a'+i)))}
+		if err := os.WriteFile(acc.Password.Value, []byte("old"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := newRig(t, a, b)
+	r.want(nil, "a.example", api.OK, "old")
+	r.want(nil, "b.example", api.OK, "old")
+	// At once: nobody but a person writes it.
+	if err := os.WriteFile(a.Password.Value, []byte("new"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.inputsChanged(func(f string) bool { return changedBy(map[string]bool{a.Password.Value: true}, f) })
+	r.want(nil, "a.example", api.OK, "new")
+	r.want(nil, "b.example", api.OK, "old")
+	if n := r.p.mintCount(); n != 3 {
+		t.Errorf("%d mints, want 3", n)
+	}
+	r.inputsChanged(func(f string) bool { return changedBy(map[string]bool{dir: true}, f) })
+	r.want(nil, "b.example", api.OK, "old")
+	if n := r.p.mintCount(); n != 4 {
+		t.Errorf("%d mints after a change of the directory, want 4", n)
+	}
+}
