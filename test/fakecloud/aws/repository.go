@@ -17,6 +17,7 @@ type Repository struct {
 	key     repoKey
 	policy  *document
 	created time.Time
+	digests []string // of manifests that were pushed
 }
 
 // Repository makes a repository, or finds one, by its full name:
