@@ -172,9 +172,12 @@ func (c gcloudCall) configurations() []map[string]any {
 	return out
 }
 
-// warnings are what it says before anything else.
+// warnings are what it says before anything else, unless --verbosity is higher.
 func (c gcloudCall) warnings() string {
 	var out string
+	if slices.Contains([]string{"error", "critical", "none"}, c.flags["verbosity"]) {
+		return out
+	}
 	if target := c.flags["impersonate-service-account"]; target != "" {
 		out += "WARNING: This command is using service account impersonation. All API calls will be executed as [" + target + "].\n"
 	}

@@ -202,6 +202,9 @@ func TestGcloudPrintsTokensOfItsConfigurations(t *testing.T) {
 	fails("(gcloud.auth.print-access-token) You do not currently have an active account selected.", "auth", "print-access-token", "--configuration=empty")
 	fails("WARNING: Could not open the configuration file: ["+dir, "auth", "print-access-token", "--configuration=none")
 	fails("WARNING: This command is using service account impersonation.", "auth", "print-access-token", "--account=joe@example.com", "--impersonate-service-account="+ciEmail)
+	if _, stderr, _ := run("auth", "print-access-token", "--configuration=none", "--verbosity=error"); strings.Contains(stderr, "WARNING") {
+		t.Error(stderr)
+	}
 	fails("[joe@example.com] does not have any valid credentials", "auth", "print-access-token", "--account=joe@example.com")
 	fails("Invalid choice", "auth", "frobnicate", "it's")
 	g.User(jane).RequireReauth(true)
@@ -211,7 +214,7 @@ func TestGcloudPrintsTokensOfItsConfigurations(t *testing.T) {
 	fails("Token has been expired or revoked.", "auth", "print-access-token")
 	p.LogOut(t, dir, jane)
 	fails("does not have any valid credentials", "auth", "print-access-token")
-	if calls := p.Calls(); len(calls) != 15 || calls[len(calls)-1][1] != "print-access-token" {
+	if calls := p.Calls(); len(calls) != 16 || calls[len(calls)-1][1] != "print-access-token" {
 		t.Errorf("%d calls: %q", len(calls), calls)
 	}
 }
