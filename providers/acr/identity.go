@@ -137,6 +137,9 @@ func (a *ambient) token(ctx context.Context, h providers.Host, audience string) 
 		return id.token(ctx, h, audience)
 	}
 	var missing []string
+	if c := s.abroad(h); c != "" && s.deps.Env[envClient] != "" {
+		missing = append(missing, envClient+" is of Azure's cloud "+c)
+	}
 	t, err := s.fromAz(ctx, h, audience)
 	switch {
 	case err == nil:
@@ -179,12 +182,30 @@ func (s *source) nobody(h providers.Host, missing []string) error {
 	return &providers.Error{Kind: providers.LoginRequired, Host: h, Err: errors.New(text), Hint: "run: az login, or: regmint login " + h.String()}
 }
 
+// abroad names the cloud of the caller's variables where the registry is of
+// another: its token endpoints must not see their secret. Without
+// AZURE_AUTHORITY_HOST they are of the public one, as for every tool of Azure.
+func (s *source) abroad(h providers.Host) string {
+	to, known := parseServer(h)
+	if !known || s.plan.Cloud != "" || s.plan.authority != "" {
+		return ""
+	}
+	of, ok := cloudAt(s.deps.Env[envAuthority])
+	if !ok {
+		of = clouds[0]
+	}
+	if of.name == to.cloud.name {
+		return ""
+	}
+	return of.name
+}
+
 // fromCaller is the application that the caller's variables name, nil where
 // they name none: the proof decides, as for every tool of Azure.
 func (s *source) fromCaller(h providers.Host) (identity, error) {
 	env := s.deps.Env
 	tenant, client := env[envTenant], env[envClient]
-	if tenant == "" || client == "" {
+	if tenant == "" || client == "" || s.abroad(h) != "" {
 		return nil, nil
 	}
 	for name, v := range map[string]string{envTenant: tenant, envClient: client} {

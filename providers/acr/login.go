@@ -103,7 +103,7 @@ func (l *login) az(ctx context.Context) (providers.LoginResult, error) {
 	for _, a := range all {
 		by, err := l.accepted(ctx, a)
 		if err != nil {
-			if kind := providers.KindOf(err); kind == providers.Unavailable {
+			if ctx.Err() != nil || unreachable(err) {
 				return providers.LoginResult{}, err
 			}
 			reasons = append(reasons, err)
@@ -130,6 +130,14 @@ func (l *login) az(ctx context.Context) (providers.LoginResult, error) {
 		return l.device(ctx)
 	}
 	return l.withAz(fit[i]), nil
+}
+
+// unreachable tells a registry or an Entra that does not answer, which no other
+// login mends, from an az that fails for one of its logins.
+func unreachable(err error) bool {
+	_, none := errors.AsType[*httpx.TransportError](err)
+	_, status := errors.AsType[*httpx.StatusError](err)
+	return (none || status) && providers.KindOf(err) == providers.Unavailable
 }
 
 // noAz goes on where no login of az fits.

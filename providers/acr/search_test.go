@@ -4,9 +4,12 @@ package acr
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -65,12 +68,48 @@ func TestTokensStayInTheirCloud(t *testing.T) {
 	abroad.fails(err, providers.NoAccount, "cloud public", "china")
 	_, err = abroad.mint(abroad.open(Options{Identity: identityOf(t, byManaged), MetadataEndpoint: vm.IMDS}))
 	abroad.fails(err, providers.Misconfigured, "cloud public", "china")
-	abroad.deps.Env = map[string]string{
-		envTenant: r.tenant.ID, envClient: r.app.ClientID, envSecret: r.secret, envAuthority: "https://login.microsoftonline.com/",
+	for _, authority := range []string{"", "https://login.microsoftonline.com/"} {
+		abroad.deps.Env = map[string]string{
+			envTenant: r.tenant.ID, envClient: r.app.ClientID, envSecret: r.secret, envAuthority: authority,
+		}
+		_, err = abroad.mint(abroad.open(Options{MetadataEndpoint: "http://127.0.0.1:1"}, ambientLayer))
+		abroad.fails(err, providers.NoAccount, "AZURE_CLIENT_ID is of Azure's cloud public")
 	}
-	_, err = abroad.mint(abroad.open(Options{}, ambientLayer))
-	abroad.fails(err, providers.NoAccount, "cloud public", "china")
-	if n := r.calls(abroad.host.String(), "/"); n != 0 {
-		t.Errorf("%d requests to the other cloud", n)
+	for _, host := range []string{abroad.host.String(), azure.China.Authority} {
+		if n := r.calls(host, "/"); n != 0 {
+			t.Errorf("%d requests to %s", n, host)
+		}
+	}
+}
+
+func TestVariablesOfAnotherCloudServeItsRegistries(t *testing.T) {
+	r := newRig(t)
+	china := r.az.Tenant(azure.China, "")
+	app, reg := china.App("ci"), china.Registry("abroadregistry")
+	reg.Assign(app, azure.AcrPull)
+	r.host = httpxtest.Host(t, reg.Host)
+	r.deps.Env = map[string]string{
+		envTenant: china.ID, envClient: app.ClientID, envSecret: app.AddSecret(0), envAuthority: "https://login.chinacloudapi.cn/",
+	}
+	r.works(r.open(Options{}, ambientLayer))
+}
+
+func TestOneBrokenLoginOfAzDoesNotHideTheOthers(t *testing.T) {
+	r := newRig(t)
+	jane, other := r.tenant.User("jane@contoso.example"), r.az.Tenant(azure.Public, "")
+	r.reg.Assign(jane, azure.AcrPull)
+	token := r.az.EntraToken(jane, azure.RegistryAudience, nil)
+	r.runs(func(_ context.Context, c providers.Command) ([]byte, error) {
+		switch args := strings.Join(c.Args, " "); {
+		case strings.Contains(args, "account list"):
+			return fmt.Appendf(nil, `[{"id":"a","name":"a","tenantId":%q,"isDefault":true,"user":{"name":"jane"}},{"id":"b","name":"b","tenantId":%q,"user":{"name":"jane"}}]`, other.ID, r.tenant.ID), nil
+		case strings.Contains(args, "--subscription b"):
+			return fmt.Appendf(nil, `{"accessToken":%q,"expires_on":%d}`, token, r.cloud.Now().Add(time.Hour).Unix()), nil
+		}
+		return nil, &providers.Error{Kind: providers.Unavailable, Err: errors.New("az failed: a traceback")}
+	})
+	res, err := r.login(&terminal{t: t}, Options{})
+	if err != nil || !strings.Contains(res.Who, "jane") {
+		t.Errorf("%+v %v", res, err)
 	}
 }
