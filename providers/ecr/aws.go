@@ -5,7 +5,6 @@ package ecr
 import (
 	"context"
 	"crypto/tls"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -16,8 +15,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
-	"github.com/aws/aws-sdk-go-v2/service/ecr"
-	"github.com/aws/aws-sdk-go-v2/service/ecrpublic"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/aws-sdk-go-v2/service/sts/types"
 	smithy "github.com/aws/smithy-go/middleware"
@@ -155,116 +152,4 @@ func local(t time.Time, md smithy.Metadata) time.Time {
 		return t.Add(-skew)
 	}
 	return t
-}
-
-// token is an authorization token of ECR, taken apart.
-type token struct {
-	password providers.Secret
-	expires  time.Time
-	// account is whose registry the answer names: the caller's own.
-	account string
-}
-
-// authorize asks for a token. The region is the host's, whatever a profile
-// says: a token opens the registries of one region.
-func (c *call) authorize(ctx context.Context, s session) (token, error) {
-	if c.place.public {
-		return c.authorizePublic(ctx, s)
-	}
-	o := ecr.Options{
-		Region: c.place.region, HTTPClient: c.http.HTTPClient(), Retryer: c.retryer(), Credentials: s.provider(), BaseEndpoint: base(c.account.Endpoint), AppID: "regmint",
-	}
-	o.EndpointOptions.UseFIPSEndpoint, o.EndpointOptions.UseDualStackEndpoint = fips(c.place.fips), dualStack(c.place.dual)
-	what := op{name: "ecr:GetAuthorizationToken", sess: s}
-	out, err := ecr.New(o).GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{})
-	if err != nil {
-		return token{}, c.explain(ctx, what, err)
-	}
-	if len(out.AuthorizationData) == 0 {
-		return token{}, c.unusable(what, errors.New("the answer holds no authorization data"))
-	}
-	d := out.AuthorizationData[0]
-	t, err := c.take(what, d.AuthorizationToken, d.ExpiresAt, out.ResultMetadata)
-	if err != nil {
-		return token{}, err
-	}
-	if t.account, err = c.proxied(aws.ToString(d.ProxyEndpoint)); err != nil {
-		return token{}, c.unusable(what, err)
-	}
-	return t, nil
-}
-
-func (c *call) authorizePublic(ctx context.Context, s session) (token, error) {
-	o := ecrpublic.Options{
-		Region: publicRegion, HTTPClient: c.http.HTTPClient(), Retryer: c.retryer(), Credentials: s.provider(), BaseEndpoint: base(c.account.Endpoint), AppID: "regmint",
-	}
-	o.EndpointOptions.UseDualStackEndpoint = dualStack(c.place.dual)
-	what := op{name: "ecr-public:GetAuthorizationToken", sess: s}
-	out, err := ecrpublic.New(o).GetAuthorizationToken(ctx, &ecrpublic.GetAuthorizationTokenInput{})
-	if err != nil {
-		return token{}, c.explain(ctx, what, err)
-	}
-	if out.AuthorizationData == nil {
-		return token{}, c.unusable(what, errors.New("the answer holds no authorization data"))
-	}
-	return c.take(what, out.AuthorizationData.AuthorizationToken, out.AuthorizationData.ExpiresAt, out.ResultMetadata)
-}
-
-// unusable is a success that holds no token.
-func (c *call) unusable(o op, err error) *providers.Error {
-	return c.fail(providers.Unavailable, "", fmt.Errorf("%s: %w", o.name, err))
-}
-
-// take reads base64("AWS:" + password).
-func (c *call) take(o op, text *string, expires *time.Time, md smithy.Metadata) (token, error) {
-	raw, err := base64.StdEncoding.DecodeString(aws.ToString(text))
-	user, password, found := strings.Cut(string(raw), ":")
-	switch {
-	case aws.ToString(text) == "":
-		return token{}, c.unusable(o, errors.New("the answer holds no token"))
-	case err != nil:
-		return token{}, c.unusable(o, errors.New("the token is no base64 text"))
-	case !found || user != userName:
-		return token{}, c.unusable(o, errors.New("the token is not made of "+userName+" and a password"))
-	case password == "":
-		return token{}, c.unusable(o, errors.New("the token holds no password"))
-	case httpx.HasBreak(password):
-		return token{}, c.unusable(o, errors.New("the token holds a line break or a NUL byte"))
-	case expires == nil:
-		return token{}, c.unusable(o, errors.New("the answer does not say how long the token lives"))
-	}
-	t := token{password: providers.NewSecret(password), expires: local(*expires, md)}
-	now := c.deps.Now()
-	if !t.expires.After(now) {
-		return token{}, c.unusable(o, fmt.Errorf("the answer is a token that expired at %s already", clock(t.expires)))
-	}
-	if limit := now.Add(tokenLife + time.Hour); t.expires.After(limit) {
-		t.expires = limit
-	}
-	return t, nil
-}
-
-// proxied reads the registry that an answer names: the caller's own one in the
-// region that was asked, under its classic name. It is not the registry the
-// token is for: a token opens those of other accounts too, where they allow it.
-func (c *call) proxied(endpoint string) (account string, err error) {
-	if endpoint == "" || c.account.Endpoint != "" {
-		return "", nil // a stand-in for ECR has names of its own
-	}
-	u, err := url.Parse(endpoint)
-	if err != nil || u.Scheme != "https" {
-		return "", errors.New("the answer names a registry that is none of ECR")
-	}
-	h, err := providers.ParseHost(u.Host)
-	if err != nil {
-		return "", errors.New("the answer names a registry that is none of ECR")
-	}
-	p, ok := placeOf(h)
-	switch {
-	case !ok || p.public:
-		return "", fmt.Errorf("the answer is for %s, no registry of ECR", h)
-	case p.region != c.place.region:
-		return "", fmt.Errorf("the answer is for the region %s, not %s", p.region, c.place.region)
-	}
-	return p.account, nil
 }

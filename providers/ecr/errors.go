@@ -20,6 +20,8 @@ import (
 	"github.com/regmint/regmint/providers/internal/httpx"
 )
 
+var errEndpoint = errors.New("endpoint is no URL that can be asked")
+
 // op is a call to AWS, for its errors.
 type op struct {
 	name string // the permission it needs: "ecr:GetAuthorizationToken"

@@ -5,6 +5,10 @@ package ecr
 import (
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/aws/aws-sdk-go-v2/service/ecrpublic"
+
 	"github.com/regmint/regmint/providers"
 )
 
@@ -43,6 +47,36 @@ func TestHostsOfEveryPartitionAreRead(t *testing.T) {
 		}
 		if got, ok := placeOf(h); !ok || got != want || !New().Match(h) {
 			t.Errorf("%s: %+v, %v", host, got, ok)
+		}
+	}
+}
+
+// The SDK's own rules say where the API of each partition is.
+func TestTheAPIIsWhereTheSDKFindsIt(t *testing.T) {
+	t.Parallel()
+	for _, region := range []string{"us-east-1", "eu-west-1", "us-gov-west-1", "cn-north-1", "eusc-de-east-1", "us-iso-east-1", "us-isob-east-1", "eu-isoe-west-1", "us-isof-south-1", "ap-nowhere-9"} {
+		for _, kind := range []struct{ fips, dual bool }{{}, {fips: true}, {dual: true}, {true, true}} {
+			p := place{account: acct, region: region, partition: partitionOf(region), fips: kind.fips, dual: kind.dual}
+			if kind.dual && apiDomains[p.partition].dual == "" {
+				continue
+			}
+			want, err := ecr.NewDefaultEndpointResolverV2().ResolveEndpoint(t.Context(), ecr.EndpointParameters{Region: aws.String(region), UseFIPS: aws.Bool(kind.fips), UseDualStack: aws.Bool(kind.dual)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := p.api(); got != want.URI.String()+"/" {
+				t.Errorf("%s %+v: %s, the SDK asks %s", region, kind, got, want.URI.String())
+			}
+		}
+	}
+	for _, dual := range []bool{false, true} {
+		want, err := ecrpublic.NewDefaultEndpointResolverV2().ResolveEndpoint(t.Context(), ecrpublic.EndpointParameters{Region: aws.String(publicRegion), UseDualStack: aws.Bool(dual), UseFIPS: aws.Bool(false)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := place{region: publicRegion, partition: "aws", public: true, dual: dual}
+		if got := p.api(); got != want.URI.String()+"/" {
+			t.Errorf("public: %s, the SDK asks %s", got, want.URI.String())
 		}
 	}
 }

@@ -4,6 +4,7 @@ package ecr
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -16,6 +17,8 @@ import (
 )
 
 const ecrToken = "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken"
+
+func b64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 
 func ref(t *testing.T, s string) providers.SecretRef {
 	t.Helper()

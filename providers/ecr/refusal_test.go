@@ -192,8 +192,11 @@ func TestEveryFaultOfTheNetworkIsOneLineInTime(t *testing.T) {
 					}
 				}
 				want := f.Want
-				if who == "sts" && f.Name == "gzip bomb" { // the SDK's XML reader drops the cause
+				switch {
+				case who == "sts" && f.Name == "gzip bomb": // the SDK's XML reader drops the cause
 					want = "not what AWS sends"
+				case who == "sts" && strings.HasPrefix(f.Name, "malformed"): // or the write fails first
+					want = ""
 				}
 				wants(t, err, kind, want)
 				if l := httpxtest.Leaks(log.String(), canary); len(l) > 0 {
