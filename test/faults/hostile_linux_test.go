@@ -120,6 +120,7 @@ func drip(c net.Conn, text string, stop *atomic.Bool, first ...string) {
 }
 
 func TestHostileClientsDoNotDelayHonestOnes(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t)
 	reg := issuer(t, fakeregistry.Options{}, "ci")
 	w.configure(w.minted(reg, "ci"))
@@ -173,7 +174,8 @@ func TestClientsThatAreKilledInTheMiddleLeaveNothing(t *testing.T) {
 	w.configure(w.minted(reg, "ci"))
 	pid := w.agent()
 	files, routines := descriptors(pid), w.metric("goroutines")
-	remove := reg.Inject(fakeregistry.Fault{Path: "/issue", Delay: 500 * time.Millisecond})
+	until := make(chan struct{})
+	reg.Inject(fakeregistry.Fault{Path: "/issue", Until: until})
 	var asking []*started
 	for range 50 {
 		asking = append(asking, w.start(cmd("docker-credential-regmint", "get").in(reg.Host())))
@@ -183,7 +185,7 @@ func TestClientsThatAreKilledInTheMiddleLeaveNothing(t *testing.T) {
 		s.signal(syscall.SIGKILL)
 		s.ends(137)
 	}
-	remove()
+	close(until)
 	w.get(reg.Host(), "ci-bot")
 	if n := reg.Stats().Count("/issue", "*"); n != 1 {
 		t.Errorf("%d passwords were made: the callers have taken the mint with them", n)

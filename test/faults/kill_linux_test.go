@@ -52,6 +52,19 @@ func storeLogin(host, user, secret string) string {
 	return fmt.Sprintf(`{"ServerURL":%q,"Username":%q,"Secret":%q}`, host, user, secret)
 }
 
+// Who starts an agent may meet one that was just killed.
+func TestAnAgentIsStartedWhereOneIsDying(t *testing.T) {
+	w := newWorld(t)
+	for range 30 {
+		w.must(cmd("regmint", "agent", "start"))
+		for _, pid := range w.agents() {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+	w.must(cmd("regmint", "agent", "start"))
+	w.eventually("one runs", func() bool { return len(w.agents()) == 1 })
+}
+
 // TestAgentKilledAtRandomIsReplacedAndLosesNothing kills the agent with SIGKILL
 // at random points, while eight clients ask, logins are saved, and a job that
 // has a login of its own pushes.
@@ -88,7 +101,7 @@ func TestAgentKilledAtRandomIsReplacedAndLosesNothing(t *testing.T) {
 		if len(first) < 2 {
 			return
 		}
-		for range 100 {
+		for end := time.Now().Add(patience); time.Now().Before(end); {
 			now := listeners(t, w.paths().MainSocket())
 			if len(now) < 2 || !slices.Equal(first, now) {
 				return

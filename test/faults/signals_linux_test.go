@@ -174,9 +174,7 @@ func TestAKilledWrapperLeavesNothing(t *testing.T) {
 	s.signal(syscall.SIGKILL)
 	s.ends(137)
 	w.clean()
-	if n := len(w.status().Jobs); n != 0 {
-		t.Errorf("the agent has %d jobs", n)
-	}
+	w.eventually("the agent has no job", func() bool { return len(w.status().Jobs) == 0 })
 	_ = syscall.Kill(-s.Process.Pid, syscall.SIGKILL) // its command
 }
 
@@ -187,6 +185,7 @@ func TestTheNextAgentRemovesWhatAKilledPairLeft(t *testing.T) {
 	w.eventually("it runs", func() bool { return w.exists("ready") })
 	dir := w.openJob()
 	_ = syscall.Kill(pid, syscall.SIGKILL)
+	w.eventually("it ends", func() bool { return !alive(pid) })
 	s.signal(syscall.SIGKILL)
 	s.ends(137)
 	_ = syscall.Kill(-s.Process.Pid, syscall.SIGKILL)
@@ -200,6 +199,7 @@ func TestTheNextAgentRemovesWhatAKilledPairLeft(t *testing.T) {
 }
 
 func TestTheAgentsSignals(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t)
 	reg := issuer(t, fakeregistry.Options{}, "ci")
 	w.configure(w.minted(reg, "ci"))
@@ -295,12 +295,13 @@ func TestABrokenStderrDoesNotEndTheJob(t *testing.T) {
 func TestNohupHoldsForTheCommandToo(t *testing.T) {
 	w := newWorld(t)
 	w.agent()
-	s := w.start(cmd("nohup", "regmint", "run", "-q", "--", "sh", "-c", `: >ready; until [ -e stop ]; do sleep 0.01; done; exit 5`))
-	w.eventually("it runs", func() bool { return w.exists("ready") })
+	s := w.start(cmd("nohup", "regmint", "run", "-q", "--", "sh", "-c", `until [ -e stop ]; do echo >>ticks; sleep 0.01; done; exit 5`))
+	w.eventually("it runs", func() bool { return w.exists("ticks") })
 	if err := syscall.Kill(-s.Process.Pid, syscall.SIGHUP); err != nil { // the terminal has gone
 		t.Fatal(err)
 	}
-	time.Sleep(100 * time.Millisecond)
+	before := len(w.read("ticks"))
+	w.eventually("it goes on", func() bool { return len(w.read("ticks")) > before+5 })
 	w.write("stop", "")
 	s.ends(5)
 	w.clean()

@@ -21,6 +21,7 @@ func (w *world) upgraded() string {
 }
 
 func TestAnUpgradeLetsRunningJobsEndWell(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t)
 	reg := issuer(t, fakeregistry.Options{Issue: fakeregistry.IssueOptions{Life: 3 * time.Second}}, "ci")
 	w.configure(w.minted(reg, "ci"))

@@ -63,6 +63,7 @@ func TestAnUnmappedUserStartsNoAgent(t *testing.T) {
 func TestUnderSudoTheCallersAgentIsAskedToo(t *testing.T) {
 	needRoot(t)
 	// The caller has no passwd entry, so its agent is below /tmp.
+	alone(t)
 	dir := fmt.Sprint("/tmp/regmint-", other)
 	if _, err := os.Lstat(dir); err == nil {
 		t.Fatalf("%s is in the way", dir)

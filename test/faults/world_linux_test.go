@@ -95,6 +95,33 @@ func (w *world) close() {
 	}
 }
 
+// in is the world inside a subtest.
+func (w *world) in(t testing.TB) *world {
+	v := *w
+	v.t = t
+	return &v
+}
+
+// alone waits for other runs of these tests that use what has one name on the
+// whole machine.
+func alone(t *testing.T) {
+	t.Helper()
+	dir, err := os.Open("/tmp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = dir.Close() }) // with it the lock
+	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("another run of this test does not end: %v", err)
+		}
+	}
+}
+
 // path is a file in HOME.
 func (w *world) path(elem ...string) string {
 	return filepath.Join(append([]string{w.home}, elem...)...)
