@@ -91,7 +91,12 @@ func password(t *testing.T, c *ecr.Client) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := base64.StdEncoding.DecodeString(*out.AuthorizationData[0].AuthorizationToken)
+	return unpack(t, *out.AuthorizationData[0].AuthorizationToken)
+}
+
+func unpack(t *testing.T, token string) string {
+	t.Helper()
+	raw, err := base64.StdEncoding.DecodeString(token)
 	user, pass, _ := strings.Cut(string(raw), ":")
 	if err != nil || user != "AWS" || pass == "" {
 		t.Fatalf("%q %v", raw, err)
