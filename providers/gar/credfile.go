@@ -107,9 +107,19 @@ func (s *source) fromJSON(h providers.Host, name string, b []byte, want string) 
 	}
 	id, err := s.fromFile(name, f, 0)
 	if err != nil {
-		return nil, s.fail(h, providers.Misconfigured, "", fmt.Errorf("%s: %w", name, err))
+		hint := ""
+		if e, ok := errors.AsType[*hinted](err); ok {
+			hint = e.hint
+		}
+		return nil, s.fail(h, providers.Misconfigured, hint, fmt.Errorf("%s: %w", name, err))
 	}
 	return id, nil
+}
+
+// hinted is an error that knows what to do.
+type hinted struct {
+	error
+	hint string
 }
 
 // maxSources bounds impersonated_service_account inside itself.
@@ -117,7 +127,7 @@ const maxSources = 3
 
 func (s *source) fromFile(name string, f *file, depth int) (identity, error) {
 	if u := f.UniverseDomain; u != "" && u != s.plan.universe {
-		return nil, fmt.Errorf("it is for the universe %s; set universe_domain", httpx.Printable(u, 80))
+		return nil, &hinted{fmt.Errorf("it is for the universe %s", httpx.Printable(u, 80)), "set universe_domain"}
 	}
 	switch f.Type {
 	case "service_account":
@@ -201,7 +211,7 @@ func (p *plan) serviceURL(key, said, standard, override, service string) (string
 		return "", fmt.Errorf("its %s is no valid URL", key)
 	case u.Scheme != "https", h.Port() != "",
 		!isService(h, service, p.universe) && !(service == "oauth2" && oldTokenHosts[h.String()]):
-		return "", fmt.Errorf("its %s is at %s, which is not Google's; set %s if that is meant", key, httpx.Printable(u.Host, 100), overrideOf[service])
+		return "", &hinted{fmt.Errorf("its %s is not Google's (%s)", key, httpx.Printable(u.Host, 100)), "if that is meant, set " + overrideOf[service]}
 	}
 	return said, nil
 }

@@ -56,7 +56,7 @@ func (k *key) refused(w *wire, err error) error {
 	case a.has("iat and exp", "reasonable timeframe", "short-lived token"):
 		return w.as(providers.Misconfigured, "set the time of this machine", "the clock of this machine differs from Google's")
 	case a.has("Invalid JWT Signature"):
-		return w.as(providers.LoginRequired, "make a new key and put it into "+k.name, "the key of %s is deleted or not its own", who)
+		return w.as(providers.LoginRequired, "put a new key into "+k.name, "%s has no such key any more", who)
 	case a.has("account not found", "account deleted", "Not a valid email"):
 		return w.as(providers.Denied, "", "there is no service account %s any more", who)
 	case a.has("disabled"):
@@ -124,7 +124,7 @@ func (i *impersonation) refused(w *wire, err error, from access) error {
 	case a.has("has not been used in project", "it is disabled", "SERVICE_DISABLED"):
 		return w.as(providers.Misconfigured, "run: gcloud services enable iamcredentials.googleapis.com", "the IAM Service Account Credentials API is off")
 	case a.status == http.StatusForbidden:
-		return w.as(providers.Denied, fmt.Sprintf("grant %s on %s", role, i.account), "%s lacks %s on %s", from.who, permission, i.account)
+		return w.as(providers.Denied, fmt.Sprintf("grant %s on %s", role, i.account), "%s denied to %s", permission, from.who)
 	case a.status == http.StatusNotFound:
 		return w.as(providers.Misconfigured, "", "there is no service account %s", i.account)
 	case a.has("lifetime", "max duration"):

@@ -40,7 +40,7 @@ func (s *source) externalFile(name string, f *file) (identity, error) {
 		id.aws = s.awsIdentity
 	case src.Executable != nil:
 		if !s.plan.AllowExecutable {
-			return nil, errors.New("it names a program to run; set allow_executable = true in an account with credentials if you know it")
+			return nil, &hinted{errors.New("it names a program to run"), "if you know it, write an account with credentials and allow_executable = true"}
 		}
 		id.subject = func(ctx context.Context, h providers.Host) (string, error) { return s.program(ctx, h, name, f) }
 	case src.File != "":
@@ -78,7 +78,7 @@ func (s *source) mayFetch(raw string) error {
 	if _, ok := h.Under("actions.githubusercontent.com"); ok && u.Scheme == "https" {
 		return nil
 	}
-	return fmt.Errorf("it fetches its identity token from %s; set allow_url = true in an account with credentials if you know it", httpx.Printable(u.Host, 100))
+	return &hinted{fmt.Errorf("it fetches its identity token from %s", httpx.Printable(u.Host, 100)), "if you know it, write an account with credentials and allow_url = true"}
 }
 
 func (s *source) tokenFile(h providers.Host, src origin) (string, error) {

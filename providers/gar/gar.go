@@ -127,6 +127,10 @@ func (p *plan) scopable() bool {
 	return p.identity != "gcloud_configuration"
 }
 
+// RefreshEarly implements providers.EarlyRefresher: tokens of GKE workloads may
+// live five minutes.
+func (*source) RefreshEarly() bool { return true }
+
 // Watches implements providers.Watcher.
 func (s *source) Watches() []string {
 	out := s.plan.WebIdentity.Watches()

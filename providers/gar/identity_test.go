@@ -172,7 +172,7 @@ func TestExecutablesAndURLsNeedTheAccountsWord(t *testing.T) {
 	w.layer = providers.LayerAmbient
 	for _, f := range [][]byte{program, fetched} {
 		w.deps.Env = map[string]string{"GOOGLE_APPLICATION_CREDENTIALS": w.write("wif.json", f)}
-		w.refused(nil, providers.Misconfigured, "set allow_")
+		w.refused(nil, providers.Misconfigured, "and allow_")
 	}
 }
 
@@ -199,7 +199,7 @@ func TestCredentialsFromElsewhereSendNothingElsewhere(t *testing.T) {
 			key = strings.TrimSpace(key)
 			m[key] = "https://" + evil + "/v1/projects/-/serviceAccounts/" + ciAddress + ":generateAccessToken"
 			b, _ := json.Marshal(m)
-			w.refused(&gar.Options{Credentials: w.secret("C", b)}, providers.Misconfigured, "its "+key+" is at ", "not Google's")
+			w.refused(&gar.Options{Credentials: w.secret("C", b)}, providers.Misconfigured, "its "+key+" is not Google's")
 		}
 	}
 	var m map[string]any

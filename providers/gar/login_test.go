@@ -117,7 +117,7 @@ func TestLoginTriesWhatIsThereAndSaysWhatIsNot(t *testing.T) {
 	}
 	ci.DeleteKeys()
 	_, err = w.login(&person{}, &gar.Options{Key: w.secret("KEY", []byte(w.secrets["env:KEY"]))})
-	w.failure(err, providers.LoginRequired, "deleted or not its own")
+	w.failure(err, providers.LoginRequired, "no such key any more")
 }
 
 func TestAccountsOfOneGcloudLoginAreLoggedInOnce(t *testing.T) {

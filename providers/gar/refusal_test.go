@@ -32,7 +32,7 @@ func TestRefusedKeysSayWhy(t *testing.T) {
 	w.refused(o, providers.Misconfigured, "the clock of this machine differs from Google's", "set the time of this machine")
 	w.c.Advance(-2 * time.Hour)
 	ci.DeleteKeys()
-	w.refused(o, providers.LoginRequired, "the key of "+ciAddress+" is deleted or not its own", "Invalid JWT Signature", "put it into env:KEY")
+	w.refused(o, providers.LoginRequired, ciAddress+" has no such key any more", "Invalid JWT Signature", "put a new key into env:KEY")
 
 	other := newWorld(t).g.ServiceAccount("stranger@elsewhere.iam.gserviceaccount.com").Key()
 	w.refused(&gar.Options{Key: w.secret("KEY", other)}, providers.Denied, "there is no service account stranger@elsewhere")
@@ -110,7 +110,7 @@ func TestRefusedImpersonationNamesPermissionAndRole(t *testing.T) {
 	w := newWorld(t)
 	ci, deploy := w.g.ServiceAccount(ciAddress), w.g.ServiceAccount(deployAddress)
 	o := &gar.Options{Key: w.secret("KEY", ci.Key()), ServiceAccount: deployAddress}
-	w.refused(o, providers.Denied, ciAddress+" lacks iam.serviceAccounts.getAccessToken on "+deployAddress, "grant roles/iam.serviceAccountTokenCreator on "+deployAddress)
+	w.refused(o, providers.Denied, "iam.serviceAccounts.getAccessToken denied to "+ciAddress, "grant roles/iam.serviceAccountTokenCreator on "+deployAddress)
 	deploy.AllowImpersonation(ci.Member())
 	o.Lifetime = 2 * hour
 	w.refused(o, providers.Misconfigured, "gives no tokens of that life", "take lifetime down to 1h")
