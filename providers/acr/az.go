@@ -29,9 +29,10 @@ type azIdentity struct {
 	tenant, subscription string
 }
 
-// configDir is az's: the caller's AZURE_CONFIG_DIR, else ~/.azure.
+// configDir is az's: the one configured, the caller's AZURE_CONFIG_DIR, else
+// ~/.azure.
 func (s *source) configDir() string {
-	if d := s.deps.Env[envConfigDir]; filepath.IsAbs(d) {
+	if d := firstOf(s.plan.AzConfigDir, s.deps.Env[envConfigDir]); d != "" {
 		return d
 	}
 	if s.deps.Home == "" {
@@ -87,6 +88,9 @@ func (s *source) az(ctx context.Context, limit time.Duration, args ...string) ([
 
 // token caches nothing: az is slow, but what it returns is kept by tokenCache.
 func (a *azIdentity) token(ctx context.Context, h providers.Host, audience string) (entraToken, error) {
+	if d := a.s.configDir(); d != "" && !filepath.IsAbs(d) { // relative to the caller's directory, which nobody knows here
+		return entraToken{}, a.s.fail(h, providers.Misconfigured, errors.New(envConfigDir+" is no absolute path"))
+	}
 	args := []string{"account", "get-access-token", "-o", "json", "--resource", audience}
 	switch { // az takes one of them
 	case a.subscription != "":

@@ -111,6 +111,23 @@ func (s *source) authority(h providers.Host) string {
 	return s.cloud(h).authority
 }
 
+// sameTenant refuses a token of another tenant than the account names: the
+// registry would answer no more than 401.
+func (s *source) sameTenant(h providers.Host, t entraToken) error {
+	want := s.plan.TenantID
+	if !isGUID(want) || t.tenant == "" || strings.EqualFold(want, t.tenant) {
+		return nil
+	}
+	return &providers.Error{
+		Kind: providers.Misconfigured, Host: h, Err: fmt.Errorf("the account names tenant %s, but its identity is %s", want, t.person()),
+		Hint: "correct tenant_id, or use an identity of that tenant",
+	}
+}
+
+func isGUID(s string) bool {
+	return len(s) == 36 && strings.Count(s, "-") == 4 && strings.Trim(strings.ToLower(s), "0123456789abcdef-") == ""
+}
+
 // cloud is the one configured, else the one the caller's AZURE_AUTHORITY_HOST
 // names, else the one the host is in.
 func (s *source) cloud(h providers.Host) cloud {

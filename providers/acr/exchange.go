@@ -97,6 +97,9 @@ func (s *source) refreshToken(ctx context.Context, h providers.Host) (*granted, 
 	if err := s.sameCloud(h, by); err != nil {
 		return nil, err
 	}
+	if err := s.sameTenant(h, by); err != nil {
+		return nil, err
+	}
 	at, err := s.tokenServer(ctx, h)
 	if err != nil {
 		return nil, err

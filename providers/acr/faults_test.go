@@ -4,8 +4,8 @@ package acr
 
 import (
 	"context"
-	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,11 +19,11 @@ import (
 // TestEveryFaultOfEntraHasItsKindAndItsTime covers H41-H50: whatever Entra
 // does, the answer comes in time, with the right kind and without the secret.
 func TestEveryFaultOfEntraHasItsKindAndItsTime(t *testing.T) {
-	ca := httpxtest.NewCA(t)
+	ca, base := httpxtest.NewCA(t), newRig(t)
 	for _, f := range httpxtest.Faults() {
 		t.Run(f.Name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
+			r := base.with(t)
 			r.deps.Network = providers.Network{CAFile: ca.File(), NoProxy: "*"}
 			o := r.bySecret()
 			o.AuthorityHost = "https://" + f.Start(t, ca)
@@ -42,13 +42,13 @@ func TestEveryFaultOfEntraHasItsKindAndItsTime(t *testing.T) {
 
 // TestEveryFaultOfTheRegistryHasItsKindAndItsTime: the same for the exchange.
 func TestEveryFaultOfTheRegistryHasItsKindAndItsTime(t *testing.T) {
-	ca := httpxtest.NewCA(t)
+	ca, base := httpxtest.NewCA(t), newRig(t)
+	token := base.az.EntraToken(base.app, azure.RegistryAudience, nil)
+	base.secrets["access token"] = token
 	for _, f := range httpxtest.Faults() {
 		t.Run(f.Name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
-			token := r.az.EntraToken(r.app, azure.RegistryAudience, nil)
-			r.secrets["access token"] = token
+			r := base.with(t)
 			r.runs(func(context.Context, providers.Command) ([]byte, error) {
 				return []byte(`{"accessToken":"` + token + `","expires_on":` + unix(r.cloud.Now().Add(time.Hour)) + `}`), nil
 			})
@@ -75,14 +75,7 @@ func TestEveryFaultOfTheRegistryHasItsKindAndItsTime(t *testing.T) {
 	}
 }
 
-func unix(t time.Time) string {
-	n := t.Unix()
-	var b []byte
-	for ; n > 0; n /= 10 {
-		b = append([]byte{byte('0' + n%10)}, b...)
-	}
-	return string(b)
-}
+func unix(t time.Time) string { return strconv.FormatInt(t.Unix(), 10) }
 
 func TestARegistryThatIsGoneIsNoSuchHost(t *testing.T) {
 	r := newRig(t)
@@ -152,11 +145,6 @@ func TestAFailureOfEntraIsSharedByThoseWhoWaited(t *testing.T) {
 }
 
 func TestNobodyIsAskedByPlainHTTP(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
 	r := newRig(t)
 	for _, o := range []Options{{AuthorityHost: "http://login.example"}, {AuthorityHost: "https://u:p@login.example"}, {AuthorityHost: "login.example"}, {AuthorityHost: "https://login.example/?x=1"}} {
 		o.TenantID, o.ClientID, o.ClientSecret = r.tenant.ID, r.app.ClientID, ref(t, "keyring:app")

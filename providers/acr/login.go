@@ -49,6 +49,9 @@ func (p Provider) Login(ctx context.Context, q providers.LoginRequest) (provider
 		return providers.LoginResult{}, err
 	}
 	l := &login{q: q, s: s, account: a}
+	if s.plan.kind != byAmbient || a.Layer == providers.LayerConfigured {
+		s.deps.Env = nil // as the agent will open it
+	}
 	switch s.plan.kind {
 	case byDevice:
 		return l.device(ctx)
@@ -94,6 +97,12 @@ const maxAzLogins = 20
 
 // az offers the logins of az that the registry accepts.
 func (l *login) az(ctx context.Context) (providers.LoginResult, error) {
+	if id, err := l.s.fromCaller(l.q.Host); id != nil || err != nil {
+		if err != nil {
+			return providers.LoginResult{}, err
+		}
+		return l.try(ctx) // the variables are there, and whoever has them needs no login
+	}
 	all, err := l.azLogins(ctx)
 	if err != nil && l.s.plan.kind == byAz {
 		return providers.LoginResult{}, err
@@ -129,7 +138,7 @@ func (l *login) az(ctx context.Context) (providers.LoginResult, error) {
 	if i >= len(fit) {
 		return l.device(ctx)
 	}
-	return l.withAz(fit[i]), nil
+	return l.withAz(fit[i], len(fit) == 1), nil
 }
 
 // unreachable tells a registry or an Entra that does not answer, which no other
@@ -229,18 +238,23 @@ func (l *login) judge(ctx context.Context, id func(*source) identity) (entraToke
 }
 
 // withAz writes the account where az alone would not be enough: the login that
-// az uses by default needs no word.
-func (l *login) withAz(a azLogin) providers.LoginResult {
+// az uses by default, and the only one that fits, needs no word.
+func (l *login) withAz(a azLogin, only bool) providers.LoginResult {
 	out := providers.LoginResult{Account: l.account, Who: a.by.person()}
 	o := l.s.plan.Options
-	if o.Identity.Kind == byAz && (o.TenantID != "" || o.Subscription != "") || l.account.Layer == providers.LayerAmbient && a.isDefault {
+	if o.Identity.Kind == byAz && (o.TenantID != "" || o.Subscription != "") {
 		return out
 	}
-	o.Identity = Identity{Kind: byAz}
+	if only && a.isDefault && l.s.plan.kind == byAmbient && l.account.Layer != providers.LayerConfigured {
+		return out
+	}
+	o.Identity, o.TenantID = Identity{Kind: byAz}, a.tenant
 	if !a.isDefault {
 		o.Subscription = a.subscription
 	}
-	o.TenantID = a.tenant
+	if d := l.s.deps.Env[envConfigDir]; d != "" {
+		o.AzConfigDir = d
+	}
 	out.Account.Options, out.Write = l.written(o), true
 	return out
 }
@@ -256,6 +270,7 @@ func (l *login) written(o Options) *Options {
 // learn.microsoft.com/entra/identity-platform/v2-oauth2-device-code has it.
 func (l *login) device(ctx context.Context) (providers.LoginResult, error) {
 	s := l.s
+	s.deps.Env = nil // the account will be a written one
 	flow := &deviceFlow{
 		login: l, tenant: firstOf(s.plan.TenantID, anyTenant), client: firstOf(s.plan.ClientID, azureCLI),
 		scope: s.plan.Audience + "/.default offline_access",

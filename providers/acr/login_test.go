@@ -261,13 +261,30 @@ func TestTheLoginsOfAzThatTheRegistryTakesAreOffered(t *testing.T) {
 		t.Errorf("%+v %+v", res, o)
 	}
 	r.works(r.keep(res))
-	// The default login needs no configuration at all.
+	// The default login needs no configuration at all, nor do the caller's variables.
 	must(t, cli.Login(dir, jane, subs[2], subs[0]))
-	res, err = r.login(ui, Options{}, ambientLayer)
+	res, err = r.login(ui, Options{}, savedLayer)
 	if err != nil || res.Write {
 		t.Errorf("%v %+v", err, res)
 	}
+	r.deps.Env = map[string]string{envTenant: r.tenant.ID, envClient: r.app.ClientID, envSecret: r.secret}
+	res, err = r.login(ui, Options{}, savedLayer)
+	if err != nil || res.Write || !strings.Contains(res.Who, r.app.ClientID) {
+		t.Errorf("%v %+v", err, res)
+	}
+	// Elsewhere than in ~/.azure, what is written says where.
+	other := t.TempDir()
+	must(t, cli.Login(other, jane, subs[0], subs[2]))
+	r.deps.Env = map[string]string{envConfigDir: other}
+	res, err = r.login(ui, Options{}, savedLayer)
+	if err != nil || !res.Write {
+		t.Fatalf("%v %+v", err, res)
+	}
+	r.deps.Env = map[string]string{}
+	r.works(r.keep(res))
 }
+
+func savedLayer(a *providers.Account) { a.Layer = providers.LayerSaved }
 
 func TestWhereNoLoginOfAzFitsACodeIsOffered(t *testing.T) {
 	t.Parallel()

@@ -556,8 +556,12 @@ func TestALoginOfAzIsUsedAndRenewedByAz(t *testing.T) {
 	r.fails(err, providers.Denied, "joe@contoso.example")
 	other := t.TempDir()
 	must(t, cli.Login(other, jane, azure.Subscription{Name: "main", Tenant: r.tenant}))
+	r.works(r.open(Options{AzConfigDir: other}))
 	r.deps.Env = map[string]string{envConfigDir: other}
 	r.works(r.open(Options{}, ambientLayer))
+	r.deps.Env = map[string]string{envConfigDir: "relative"}
+	_, err = r.mint(r.open(Options{}, ambientLayer))
+	r.fails(err, providers.Misconfigured, envConfigDir)
 }
 
 func TestAnotherTenantIsAskedForByAzToo(t *testing.T) {
@@ -669,6 +673,16 @@ func TestRefusalsOfEntraAreSentences(t *testing.T) {
 	r.secrets["env:JWT"] = r.cloud.Issuer(fakecloud.GitHubIssuer).Sign("repo:acme/other:ref:refs/heads/main", defaultWebAudience, map[string]any{"exp": r.cloud.Now().Add(-time.Minute).Unix()})
 	_, err := r.mint(r.open(Options{WebIdentity: webIdentity(t, "env:JWT"), TenantID: r.tenant.ID, ClientID: bound.ClientID}))
 	r.fails(err, providers.LoginRequired, "expired")
+}
+
+func TestAnIdentityOfAnotherTenantIsToldWithBoth(t *testing.T) {
+	r := newRig(t)
+	away := r.az.Tenant(azure.Public, "fabrikam.onmicrosoft.com")
+	vm := r.az.Machine("vm", away.ManagedIdentity("own"))
+	_, err := r.mint(r.open(Options{Identity: identityOf(t, "managed"), MetadataEndpoint: vm.IMDS, TenantID: r.tenant.ID}))
+	r.fails(err, providers.Misconfigured, r.tenant.ID, away.ID)
+	_, err = r.mint(r.open(Options{Identity: identityOf(t, "managed"), MetadataEndpoint: vm.IMDS}))
+	r.fails(err, providers.Denied, "of tenant "+away.ID, "tenant_id")
 }
 
 func TestAManagedIdentityThatIsNotThereIsNamed(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -101,6 +102,7 @@ type Options struct {
 	MetadataHeader   providers.SecretRef `toml:"metadata_header" doc:"reference to IDENTITY_HEADER, on App Service and Container Apps; metadata_endpoint is IDENTITY_ENDPOINT there"`
 
 	Subscription string `toml:"subscription" doc:"subscription, by id or name, whose az login is used"`
+	AzConfigDir  string `toml:"az_config_dir" doc:"configuration directory of az that holds the login; default: ~/.azure"`
 
 	Cloud         string `toml:"cloud" doc:"Azure cloud; default: by the host" enum:"public,china,usgov"`
 	AuthorityHost string `toml:"authority_host" doc:"origin of the token endpoints of Entra, where cloud does not say it"`
@@ -218,6 +220,7 @@ func (p *plan) choose(a providers.Account) error {
 		{"resource_id", byManaged, p.ResourceID != ""},
 		{"metadata_header", byManaged, !p.MetadataHeader.IsZero()},
 		{"subscription", byAz, p.Subscription != ""},
+		{"az_config_dir", byAz, p.AzConfigDir != ""},
 	} {
 		switch {
 		case !k.set:
@@ -287,6 +290,9 @@ func (p *plan) checkKeys(a providers.Account) error {
 	}
 	if strings.ContainsFunc(p.Subscription, func(r rune) bool { return r < 0x20 || r == 0x7f }) || strings.HasPrefix(p.Subscription, "-") {
 		return errors.New("subscription is no id or name of one")
+	}
+	if p.AzConfigDir != "" && !filepath.IsAbs(p.AzConfigDir) {
+		return errors.New("az_config_dir is no absolute path")
 	}
 	return nil
 }

@@ -53,6 +53,13 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
+// with is the rig in a test below.
+func (r *rig) with(t *testing.T) *rig {
+	sub := *r
+	sub.t = t
+	return &sub
+}
+
 func ref(t testing.TB, s string) providers.SecretRef {
 	t.Helper()
 	r, err := providers.ParseSecretRef(s)
