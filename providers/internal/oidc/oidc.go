@@ -148,12 +148,8 @@ func (c Config) check(s providers.Secret) error {
 		return c.fail(providers.LoginRequired, origins[c.Ref.Kind].expired, fmt.Errorf("identity token of %s expired at %s", c.Ref, exp.UTC().Format(time.RFC3339)))
 	}
 	if aud := audiences(claims["aud"]); c.Audience != "" && len(aud) > 0 && !slices.Contains(aud, c.Audience) {
-		hint := origins[c.Ref.Kind].audience
-		if hint != "" {
-			hint = fmt.Sprintf(hint, httpx.Printable(c.Audience, 100))
-		}
-		return c.fail(providers.Misconfigured, hint, fmt.Errorf("identity token of %s is made for %s, not for %s", c.Ref,
-			httpx.Printable(strings.Join(aud, ", "), 100), httpx.Printable(c.Audience, 100)))
+		return c.fail(providers.Misconfigured, origins[c.Ref.Kind].audience, fmt.Errorf("identity token of %s is not for %s but for %s", c.Ref,
+			httpx.Printable(c.Audience, 100), httpx.Printable(strings.Join(aud, ", "), 100)))
 	}
 	return nil
 }

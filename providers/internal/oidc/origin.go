@@ -38,7 +38,8 @@ type origin struct {
 	refs                 []providers.SecretRef // what the token is made from
 	otherName, otherFile bool                  // "kind:NAME", "kind:/PATH"
 	// What to change there where a variable or file is missing, where the token
-	// is over, and (%s: the audience) where it was made for somebody else.
+	// is over, and where it was made for somebody else. Short: an answer has one
+	// line of 160 characters.
 	missing, expired, audience string
 }
 
@@ -51,30 +52,30 @@ var origins = map[string]origin{
 		refs: []providers.SecretRef{env(GitLabToken)}, otherName: true, otherFile: true,
 		missing:  "add id_tokens: to the job",
 		expired:  "GitLab gives it once a job: it lives as long as the job's timeout",
-		audience: "set aud: %s in the job's id_tokens:",
+		audience: "set aud: in the job's id_tokens:",
 	},
 	kindKubernetes: {
 		refs: []providers.SecretRef{{Scheme: "file", Value: kubernetesFile}}, otherFile: true,
 		missing:  "mount a service account token in the pod",
 		expired:  "the kubelet renews a mounted token; a copy of it dies",
-		audience: "project a serviceAccountToken with audience %s, name it by kubernetes:/PATH",
+		audience: "project one with that audience, use kubernetes:/PATH",
 	},
 	kindBitbucket: {
 		refs:     []providers.SecretRef{env(BitbucketToken)},
 		missing:  "add oidc: true to the step",
 		expired:  "Bitbucket gives it once a step: push in a step of its own",
-		audience: "add oidc: audiences: [%s] to the step",
+		audience: "add it to oidc: audiences: of the step",
 	},
 	kindCircleCI: {
 		refs: []providers.SecretRef{env(CircleCIToken)}, otherName: true,
-		missing:  "CircleCI gives it to its jobs; to builds of forks only where secrets are passed on",
-		expired:  "it lives for an hour: in the step export a new one by circleci run oidc get, use env:NAME",
-		audience: `in the step: export NAME=$(circleci run oidc get --claims '{"aud":"%s"}'), use env:NAME`,
+		missing:  "only CircleCI's jobs have it; builds of forks where secrets are passed on",
+		expired:  "make a new one in the step by circleci run oidc get, use env:NAME",
+		audience: "make one in the step by circleci run oidc get, use env:NAME",
 	},
 	kindBuildkite: {
 		refs:     []providers.SecretRef{env(BuildkiteToken), env(BuildkiteJob)},
-		missing:  "run it inside a Buildkite job, and pass the variable into the job's container",
-		audience: "buildkite-agent did not ask for %s: compare its version",
+		missing:  "run it inside a Buildkite job; pass it into containers",
+		audience: "buildkite-agent did not ask for it: compare its version",
 	},
 }
 

@@ -118,7 +118,7 @@ func TestEveryFaultOfBuildkitesProgramIsNamed(t *testing.T) {
 		"prints no":     {prints(""), providers.Unavailable, "buildkite-agent printed no token"},
 		"prints blanks": {prints(" \n\n"), providers.Unavailable, "printed no token"},
 		"prints lines":  {prints(canary + "\nX-Header: y\n"), providers.Unavailable, "printed no token"},
-		"for others":    {prints(jwt(`"b"`, time.Now().Add(time.Hour))), providers.Misconfigured, "is made for b, not for a; buildkite-agent did not ask for a"},
+		"for others":    {prints(jwt(`"b"`, time.Now().Add(time.Hour))), providers.Misconfigured, "is not for a but for b; buildkite-agent did not ask for it"},
 		"expired":       {prints(jwt(`"a"`, time.Now().Add(-time.Hour))), providers.LoginRequired, "identity token of buildkite expired at 2"},
 		"no kind":       {func(providers.Command) ([]byte, error) { return nil, errors.New("odd") }, providers.Unavailable, "identity token of buildkite: odd"},
 	} {
@@ -184,11 +184,11 @@ func TestCircleCIsProgramIsAskedOnlyWhereTheJobsTokenDoesNotDo(t *testing.T) {
 		"opaque and unreadable": {map[string]string{"env:" + oidc.CircleCIToken: "opaque"}, "a", none, 0, "", ""},
 		"for another, no program": {
 			given(later), "a", none, 1, providers.Misconfigured,
-			`is made for ` + org + `, not for a; in the step: export NAME=$(circleci run oidc get --claims '{"aud":"a"}'), use env:NAME`,
+			"is not for a but for " + org + "; make one in the step by circleci run oidc get, use env:NAME",
 		},
-		"expired, no program": {given(before), org, none, 1, providers.LoginRequired, "; it lives for an hour: in the step export a new one by circleci run oidc get"},
+		"expired, no program": {given(before), org, none, 1, providers.LoginRequired, "; make a new one in the step by circleci run oidc get"},
 		"the program's is for others": {
-			given(later), "a", func(providers.Command) ([]byte, error) { return []byte(jwt(`"c"`, later)), nil }, 1, providers.Misconfigured, "is made for c, not for a",
+			given(later), "a", func(providers.Command) ([]byte, error) { return []byte(jwt(`"c"`, later)), nil }, 1, providers.Misconfigured, "is not for a but for c",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
