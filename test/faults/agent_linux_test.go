@@ -4,12 +4,12 @@ package faults
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/regmint/regmint/agent/api"
@@ -127,8 +127,19 @@ func (w *world) clean() {
 	w.eventually("no job directory is left", func() bool { return len(w.jobs()) == 0 })
 }
 
-// alive reports a process that runs.
-func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
+// alive reports a process of which a thread runs. One that is dead and not yet
+// waited for does not.
+func alive(pid int) bool {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, file := range threads {
+		b, err := os.ReadFile(file)
+		_, state, ok := strings.Cut(string(b), ") ")
+		if err == nil && ok && !strings.HasPrefix(state, "Z") && !strings.HasPrefix(state, "X") {
+			return true
+		}
+	}
+	return false
+}
 
 // startRegistry starts a registry that ends with the test.
 func startRegistry(t testing.TB, o fakeregistry.Options) *fakeregistry.Server {

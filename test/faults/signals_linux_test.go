@@ -184,6 +184,7 @@ func TestTheNextAgentRemovesWhatAKilledPairLeft(t *testing.T) {
 	s := w.start(script(`: >ready; sleep 60`))
 	w.eventually("it runs", func() bool { return w.exists("ready") })
 	dir := w.openJob()
+	s.signal(syscall.SIGSTOP) // it must not start the next one itself
 	_ = syscall.Kill(pid, syscall.SIGKILL)
 	w.eventually("it ends", func() bool { return !alive(pid) })
 	s.signal(syscall.SIGKILL)
