@@ -3,6 +3,9 @@
 package aws
 
 import (
+	"crypto/sha1"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,6 +21,7 @@ type Center struct {
 	life     time.Duration // of access tokens
 	session  time.Duration // of logins, with refreshes
 	grants   []assignment
+	accounts []string // that ever had an assignment
 }
 
 type assignment struct {
@@ -49,17 +53,19 @@ func (s *Center) Life(token, session time.Duration) *Center {
 	return s
 }
 
-// Assign lets a person enter an account with a role that has these policies.
+// Assign lets a person enter an account with a role that has these policies,
+// for an hour at a time unless Role.MaxSession says otherwise.
 // The role is arn:aws:iam::ACCOUNT:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_NAME_….
 func (s *Center) Assign(person, account, role string, policies ...string) *Role {
 	partition := partitionOf(s.region)
 	arn := fmt.Sprintf("arn:%s:iam::%s:role/aws-reserved/sso.%s/AWSReservedSSO_%s_0123456789abcdef", partition, account, "amazonaws.com", role)
 	r := s.a.Role(arn, fmt.Sprintf(
 		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Federated":"arn:%s:iam::%s:saml-provider/AWSSSO_DO_NOT_DELETE"},"Action":"sts:AssumeRoleWithSAML"}]}`,
-		partition, account)).MaxSession(12 * time.Hour)
+		partition, account))
 	r.Attach(policies...)
 	s.a.mu.Lock()
 	defer s.a.mu.Unlock()
+	s.accounts = append(s.accounts, account)
 	s.grants = append(s.grants, assignment{person: person, account: account, role: role, to: r})
 	return r
 }
@@ -88,6 +94,43 @@ func (s *Center) Login(person string) (accessToken string, expires time.Time) {
 	defer s.a.mu.Unlock()
 	token, l := s.newLogin(person, "", s.a.c.Now().Add(s.session), false)
 	return token, l.expires
+}
+
+// Saved is a login of a person as the AWS tools keep it: the text of
+// ~/.aws/sso/cache/SHA1.json, SHA1 being that of the session's name or, for
+// profiles without one, of the start URL. refresh says whether it can be
+// renewed.
+func (s *Center) Saved(person, session string, refresh bool) (file, text string) {
+	key := session
+	if key == "" {
+		key = s.startURL
+	}
+	sum := sha1.Sum([]byte(key))
+	s.a.mu.Lock()
+	defer s.a.mu.Unlock()
+	k := s.a.register(s.region, []string{grantDevice, grantRefresh})
+	token, l := s.newLogin(person, k.id, s.a.c.Now().Add(s.session), refresh)
+	all := map[string]string{"startUrl": s.startURL, "region": s.region, "accessToken": token, "expiresAt": iso(l.expires)}
+	if refresh {
+		all["clientId"], all["clientSecret"], all["registrationExpiresAt"] = k.id, k.secret, iso(k.until)
+		all["refreshToken"] = l.refresh
+	}
+	b, err := json.Marshal(all)
+	if err != nil {
+		panic(err)
+	}
+	return hex.EncodeToString(sum[:]) + ".json", string(b)
+}
+
+// Config is what ~/.aws/config says for a profile of this center; with a
+// session's name as [sso-session], else with everything in the profile.
+func (s *Center) Config(profile, session, account, role string) string {
+	where := fmt.Sprintf("sso_start_url = %s\nsso_region = %s\n", s.startURL, s.region)
+	who := fmt.Sprintf("sso_account_id = %s\nsso_role_name = %s\n", account, role)
+	if session == "" {
+		return fmt.Sprintf("[profile %s]\n%s%s\n", profile, where, who)
+	}
+	return fmt.Sprintf("[profile %s]\nsso_session = %s\n%s\n[sso-session %s]\n%ssso_registration_scopes = %s\n\n", profile, session, who, session, where, scopeAccess)
 }
 
 // newLogin is called with the lock held.
