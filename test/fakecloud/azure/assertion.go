@@ -3,7 +3,7 @@
 package azure
 
 import (
-	"crypto/sha1" //nolint:gosec // x5t is defined with it
+	"crypto/sha1" // x5t is defined with it
 	"crypto/sha256"
 	"crypto/subtle"
 	"crypto/x509"
@@ -96,7 +96,7 @@ func staleAssertion(a *Azure) *refusal {
 // by the standard, plain base64 by what clients send and Entra takes.
 func (p *Principal) certificate(header map[string]any) *x509.Certificate {
 	for _, c := range p.certs {
-		long, short := sha256.Sum256(c.Raw), sha1.Sum(c.Raw) //nolint:gosec // as above
+		long, short := sha256.Sum256(c.Raw), sha1.Sum(c.Raw)
 		for name, sum := range map[string][]byte{"x5t#S256": long[:], "x5t": short[:]} {
 			v, _ := header[name].(string)
 			v = strings.TrimRight(strings.NewReplacer("+", "-", "/", "_").Replace(v), "=")

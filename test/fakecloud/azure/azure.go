@@ -111,7 +111,6 @@ type Azure struct {
 	refresh    map[string]*grant // refresh tokens of users
 	sessions   map[string]*session
 	slowDowns  int
-	serial     int
 }
 
 // New serves Azure on c.
