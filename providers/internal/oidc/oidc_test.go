@@ -5,6 +5,7 @@ package oidc_test
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -120,6 +121,15 @@ func TestGitHubRequestTokenStaysOnItsOrigin(t *testing.T) {
 	}
 }
 
+// short wants a hint that leaves room for a long host and the reason in an
+// answer of 160 characters.
+func short(t *testing.T, err error) {
+	t.Helper()
+	if e, ok := errors.AsType[*providers.Error](err); !ok || len(e.Hint) > 75 {
+		t.Errorf("a hint of %d characters: %v", len(e.Hint), err)
+	}
+}
+
 func TestMissingTokensSayWhatTheJobLacks(t *testing.T) {
 	t.Parallel()
 	for ref, want := range map[string]string{
@@ -138,6 +148,7 @@ func TestMissingTokensSayWhatTheJobLacks(t *testing.T) {
 		if providers.KindOf(err) != providers.Misconfigured || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "reg.example: identity token: ") {
 			t.Errorf("%s: %v", ref, err)
 		}
+		short(t, err)
 	}
 	c, _ := config(t, "github", "a", nil, nil)
 	c.Ref = oidc.Ref{}
@@ -187,6 +198,7 @@ func TestTokensForOthersOrOfYesterdayAreNotSent(t *testing.T) {
 			if providers.KindOf(err) != tc.kind || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), canary) {
 				t.Errorf("got %v", err)
 			}
+			short(t, err)
 		})
 	}
 }

@@ -130,6 +130,9 @@ func TestEveryFaultOfBuildkitesProgramIsNamed(t *testing.T) {
 			if !s.IsZero() || providers.KindOf(err) != tc.kind || !strings.Contains(err.Error(), tc.want) || !strings.HasPrefix(err.Error(), "reg.example: ") {
 				t.Errorf("%s: %v", providers.KindOf(err), err)
 			}
+			if err != nil {
+				short(t, err)
+			}
 			if l := httpxtest.Leaks(fmt.Sprint(err, log), canary); len(l) > 0 {
 				t.Errorf("secret in %v %v", err, log)
 			}
@@ -205,6 +208,9 @@ func TestCircleCIsProgramIsAskedOnlyWhereTheJobsTokenDoesNotDo(t *testing.T) {
 			}
 			if tc.kind != "" && (providers.KindOf(err) != tc.kind || !strings.Contains(err.Error(), tc.want)) {
 				t.Errorf("%s: %v", providers.KindOf(err), err)
+			}
+			if err != nil {
+				short(t, err)
 			}
 			if l := httpxtest.Leaks(fmt.Sprint(err, log), canary); len(l) > 0 {
 				t.Errorf("secret in %v %v", err, log)
