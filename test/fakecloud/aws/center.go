@@ -140,7 +140,6 @@ func (s *Center) newLogin(person, client string, until time.Time, refresh bool) 
 	if l.expires.After(until) {
 		l.expires = until
 	}
-	l.expires = l.expires.Truncate(time.Second)
 	if refresh {
 		l.refresh = "aorAAAAAG" + random(200)
 	}

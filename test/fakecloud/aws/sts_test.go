@@ -3,6 +3,7 @@
 package aws_test
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -12,8 +13,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/aws-sdk-go-v2/service/sts/types"
-
-	"errors"
 
 	"github.com/regmint/regmint/test/fakecloud"
 	"github.com/regmint/regmint/test/fakecloud/aws"
