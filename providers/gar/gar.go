@@ -197,6 +197,9 @@ func (s *source) expiry(h providers.Host, t access, asked time.Time) (time.Time,
 			Kind: providers.Misconfigured, Host: h, Err: fmt.Errorf("%s: the answer does not say how long the token lives", t.origin), Hint: "set expires_in",
 		}
 	}
+	if last := asked.Add(t.most); t.most > 0 && expires.After(last) {
+		expires = last
+	}
 	left := expires.Sub(s.deps.Now())
 	if left <= minLife {
 		e := &providers.Error{Kind: providers.Unavailable, Host: h, Err: fmt.Errorf("%s: the token is expired already", t.origin), Hint: "check the time of this machine"}

@@ -57,6 +57,7 @@ type access struct {
 	value   providers.Secret
 	life    time.Duration // from when it was asked for; 0: not said
 	expires time.Time     // where the answer has a date of its own; it wins
+	most    time.Duration // the life that was asked for: a date by Google's clock gives no more; 0: not asked
 	scoped  bool          // it has the scopes of the call
 	who     string        // an address, or another name for people
 	origin  string
@@ -127,7 +128,9 @@ func (s *source) search(ctx context.Context, h providers.Host) (identity, error)
 			return g, err
 		}
 	}
-	if s.machine.has(ctx, s.metadataURL(), s.http, h) {
+	if there, err := s.machine.has(ctx, s.metadataURL(), s.http, h); err != nil {
+		return nil, err
+	} else if there {
 		return &metadata{s: s, account: "default"}, nil
 	}
 	if s.account.Layer == providers.LayerAmbient {

@@ -37,12 +37,19 @@ func (Provider) LoginGroup(a providers.Account) string {
 // else gcloud's configurations and accounts are offered, else what the machine
 // has is tried. Nothing here logs in to gcloud: its own command does that.
 func (p Provider) Login(ctx context.Context, q providers.LoginRequest) (providers.LoginResult, error) {
+	own := q.Account.Layer == providers.LayerConfigured || q.Account.Layer == providers.LayerJobConfig
+	if own || !isRegistry(q.Host) {
+		q.Deps.Env = map[string]string{} // what is written down reads nothing of a caller
+	}
 	s, err := p.open(q.Account, q.Deps)
 	if err != nil {
 		return providers.LoginResult{}, err
 	}
+	// What is found at one of Google's hosts needs no account.
+	write := s.plan.identity == "" && !own && !isRegistry(q.Host)
+	account := q.Account
 	if s.plan.identity == "" && !s.hasCredentials() {
-		picked, write, err := s.pick(ctx, q)
+		picked, active, err := s.pick(ctx, q)
 		if err != nil {
 			return providers.LoginResult{}, err
 		}
@@ -52,14 +59,17 @@ func (p Provider) Login(ctx context.Context, q providers.LoginRequest) (provider
 			if s, err = p.open(a, q.Deps); err != nil {
 				return providers.LoginResult{}, err
 			}
-			r, err := s.try(ctx, q)
-			if err == nil && write {
-				r.Account, r.Write = a, true
+			if write = write || !active; write {
+				account = a
 			}
-			return r, err
 		}
 	}
-	return s.try(ctx, q)
+	who, err := s.try(ctx, q)
+	if err != nil {
+		return providers.LoginResult{}, err
+	}
+	// Google does not say when a person has to log in again.
+	return providers.LoginResult{Account: account, Write: write, Who: who}, nil
 }
 
 // hasCredentials reports what goes before gcloud in the search.
@@ -75,15 +85,14 @@ func (s *source) hasCredentials() bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// try mints and asks the registry. A registry that cannot be asked is no reason
-// to refuse a login.
-func (s *source) try(ctx context.Context, q providers.LoginRequest) (providers.LoginResult, error) {
+// try mints and says as whom.
+func (s *source) try(ctx context.Context, q providers.LoginRequest) (who string, err error) {
 	if err := s.owns(q.Host); err != nil {
-		return providers.LoginResult{}, err
+		return "", err
 	}
 	id, err := s.find(ctx, q.Host)
 	if err != nil {
-		return providers.LoginResult{}, noIdentity(err)
+		return "", noIdentity(err)
 	}
 	c := s.plan.choose(nil)
 	if s.plan.ServiceAccount != "" {
@@ -92,19 +101,10 @@ func (s *source) try(ctx context.Context, q providers.LoginRequest) (providers.L
 	asked := s.deps.Now()
 	t, err := id.token(ctx, call{host: q.Host, scopes: c.scopes})
 	if err != nil {
-		return providers.LoginResult{}, err
+		return "", err
 	}
-	if _, err := s.expiry(q.Host, t, asked); err != nil {
-		return providers.LoginResult{}, err
-	}
-	err = s.Verify(ctx, providers.Request{Host: q.Host}, providers.Credential{Username: user, Secret: t.value, IssuedAt: asked})
-	if k := providers.KindOf(err); err != nil && k != providers.Unavailable {
-		return providers.LoginResult{}, err
-	} else if err != nil {
-		q.UI.Say("the login could not be tried at the registry: %v", err)
-	}
-	// Google does not say when a person has to log in again.
-	return providers.LoginResult{Account: q.Account, Who: t.who}, nil
+	_, err = s.expiry(q.Host, t, asked)
+	return t.who, err
 }
 
 // noIdentity asks for a login where nobody is anybody.
@@ -123,8 +123,9 @@ type candidate struct {
 	active  bool
 }
 
-// pick offers what gcloud has. nil: gcloud has nothing to offer.
-func (s *source) pick(ctx context.Context, q providers.LoginRequest) (*Options, bool, error) {
+// pick offers what gcloud has. nil: gcloud has nothing to offer. What is active
+// is found without being written down.
+func (s *source) pick(ctx context.Context, q providers.LoginRequest) (picked *Options, active bool, err error) {
 	list, err := s.candidates(ctx, q.Host)
 	if err != nil || len(list) == 0 {
 		return nil, false, err
@@ -145,10 +146,9 @@ func (s *source) pick(ctx context.Context, q providers.LoginRequest) (*Options, 
 	if i < 0 || i >= len(list) {
 		return nil, false, s.fail(q.Host, providers.LoginRequired, "", errors.New("nothing was chosen"))
 	}
-	picked := *s.plan.Options // keep service_account and the others
-	picked.GcloudConfiguration, picked.GcloudAccount = list[i].options.GcloudConfiguration, list[i].options.GcloudAccount
-	// The active configuration is found without being written down.
-	return &picked, !list[i].active || !isRegistry(q.Host), nil
+	o := *s.plan.Options // keep service_account and the others
+	o.GcloudConfiguration, o.GcloudAccount = list[i].options.GcloudConfiguration, list[i].options.GcloudAccount
+	return &o, list[i].active, nil
 }
 
 // candidates are gcloud's configurations that have an account, then the

@@ -50,7 +50,7 @@ func (w *world) login(p *person, o *gar.Options) (providers.LoginResult, error) 
 func TestLoginOffersWhatGcloudHas(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.g.Repository(registry + "/acme/images")
+	w.layer = providers.LayerSaved // as a new one
 	program, dir := w.gcloud()
 	program.Configure(t, dir, "default", "jane@example.com", "acme", true)
 	program.Configure(t, dir, "work", "joe@example.com", "shop", false)
@@ -93,7 +93,6 @@ func TestLoginOffersWhatGcloudHas(t *testing.T) {
 func TestLoginTriesWhatIsThereAndSaysWhatIsNot(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.g.Repository(registry + "/acme/images")
 	w.layer = providers.LayerAmbient
 	_, err := w.login(&person{}, &gar.Options{MetadataEndpoint: w.c.Plain("elsewhere", nothing{})})
 	w.failure(err, providers.LoginRequired, "no Google credentials on this machine; run: gcloud auth login", "-u _json_key --password-stdin")
@@ -115,9 +114,30 @@ func TestLoginTriesWhatIsThereAndSaysWhatIsNot(t *testing.T) {
 	if r, err = w.login(&person{}, &gar.Options{Key: w.secret("KEY", ci.Key())}); err != nil || r.Who != ciAddress || r.Write {
 		t.Errorf("%+v, %v", r, err)
 	}
+	// It reads nothing of the caller's then, nor does one on a host of another name.
+	w.deps.Env = map[string]string{"GOOGLE_APPLICATION_CREDENTIALS": filepath.Join(t.TempDir(), "absent.json")}
+	if r, err = w.login(&person{}, nil); err != nil || r.Write || !strings.Contains(r.Who, "application_default_credentials.json") {
+		t.Errorf("%+v, %v", r, err)
+	}
+	w.layer = providers.LayerSaved
+	w.edit = func(a *providers.Account) { a.Hosts = []providers.Pattern{pattern(t, "reg.example.com")} }
+	r, err = w.p.Login(t.Context(), providers.LoginRequest{Host: httpxtest.Host(t, "reg.example.com"), Account: w.account(&gar.Options{}), Deps: w.deps, UI: &person{}})
+	if err != nil || !r.Write {
+		t.Errorf("%+v, %v", r, err)
+	}
+	w.edit, w.layer = nil, providers.LayerConfigured
 	ci.DeleteKeys()
 	_, err = w.login(&person{}, &gar.Options{Key: w.secret("KEY", []byte(w.secrets["env:KEY"]))})
 	w.failure(err, providers.LoginRequired, "no such key any more")
+}
+
+func pattern(t *testing.T, s string) providers.Pattern {
+	t.Helper()
+	p, err := providers.ParsePattern(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 func TestAccountsOfOneGcloudLoginAreLoggedInOnce(t *testing.T) {

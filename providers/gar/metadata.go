@@ -38,21 +38,22 @@ type presence struct {
 	there bool
 }
 
-// has asks once. A caller that gave up says nothing about the machine.
-func (p *presence) has(ctx context.Context, base string, c *httpx.Client, h providers.Host) bool {
+// has asks once. A caller that gave up says nothing about the machine: that is
+// an error.
+func (p *presence) has(ctx context.Context, base string, c *httpx.Client, h providers.Host) (bool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.asked {
-		return p.there
+		return p.there, nil
 	}
 	probe, cancel := context.WithTimeout(ctx, probeLimit)
 	defer cancel()
-	res, _ := c.Do(probe, httpx.Request{Host: h, What: whatMetadata, URL: base + "/", Header: flavor, SameOrigin: true})
+	res, err := c.Do(probe, httpx.Request{Host: h, What: whatMetadata, URL: base + "/", Header: flavor, SameOrigin: true})
 	if ctx.Err() != nil {
-		return false
+		return false, err
 	}
 	p.asked, p.there = true, res != nil && res.Header.Get("Metadata-Flavor") == "Google"
-	return p.there
+	return p.there, nil
 }
 
 // metadata is the service account of the machine or pod.

@@ -3,6 +3,7 @@
 package gar_test
 
 import (
+	"context"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -87,6 +88,12 @@ func TestNobodyIsNoAccountAndAsksTheMachineOnce(t *testing.T) {
 	if got := w.c.Reached(); !slices.Equal(got, []string{"elsewhere"}) {
 		t.Errorf("reached %q", got)
 	}
+	// A caller that left says nothing about the machine.
+	w.p = gar.New()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := w.open(&gar.Options{MetadataEndpoint: elsewhere}).Mint(ctx, w.request())
+	w.failure(err, providers.Unavailable)
 	// A person who wrote an account is told how to log in.
 	w.layer = providers.LayerConfigured
 	w.refused(&gar.Options{MetadataEndpoint: elsewhere}, providers.LoginRequired, "gcloud auth login", "regmint login "+registry+" -u _json_key --password-stdin")

@@ -232,7 +232,7 @@ func (i *impersonation) token(ctx context.Context, c call) (access, error) {
 	if err != nil {
 		return a, i.refused(w, err, from)
 	}
-	a.scoped, a.who, a.origin = true, i.account, i.account+", impersonated by "+from.who
+	a.scoped, a.most, a.who, a.origin = true, life, i.account, i.account+", impersonated by "+from.who
 	return a, nil
 }
 
