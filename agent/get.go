@@ -318,6 +318,10 @@ func (c *Core) credential(ctx context.Context, s *snapshot, j *job, q asked, nam
 		c.mint.Drop(func(id minter.ID) bool { return id == m.ID })
 		return providers.Native{}, src, errStale
 	}
+	if err != nil && src.renewed() {
+		c.closeSource(src)
+		return providers.Native{}, src, errStale
+	}
 	if err == nil {
 		err = tooWide(s, q, cred)
 	}

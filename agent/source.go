@@ -8,11 +8,14 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"fmt"
+	"os"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/regmint/regmint/agent/config"
@@ -34,6 +37,8 @@ type source struct {
 	watches []string
 	verify  verification
 	work    ownWork
+	// failedOn is the state of watches after a mint that failed; nil: it did not.
+	failedOn atomic.Pointer[string]
 
 	// Under Core.mu: the configuration it is known to fit, and its last use.
 	fits *snapshot
@@ -44,7 +49,34 @@ type source struct {
 // sessions write the very files that are watched.
 func (s *source) Mint(ctx context.Context, r providers.Request) (providers.Credential, error) {
 	defer s.work.begin()()
-	return s.Source.Mint(ctx, r)
+	c, err := s.Source.Mint(ctx, r)
+	if err == nil {
+		s.failedOn.Store(nil)
+	} else if len(s.watches) > 0 {
+		now := stateOf(s.watches)
+		s.failedOn.Store(&now)
+	}
+	return c, err
+}
+
+// renewed reports that a file which the last failure rested on is another one
+// by now: somebody has logged in, and the very next get must see it, whether
+// the watcher has told of it or not.
+func (s *source) renewed() bool {
+	on := s.failedOn.Load()
+	return on != nil && *on != stateOf(s.watches)
+}
+
+// stateOf tells one state of files from another.
+func stateOf(files []string) string {
+	var b strings.Builder
+	for _, f := range files {
+		if info, err := os.Stat(f); err == nil {
+			fmt.Fprint(&b, info.Size(), " ", info.ModTime().UnixNano())
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
 }
 
 // RefreshEarly implements providers.EarlyRefresher for those that do.
@@ -377,6 +409,16 @@ func (c *Core) dropChanged(accounts []providers.Account) {
 func sameAccount(a, b providers.Account) bool {
 	a.Source, b.Source = "", ""
 	return reflect.DeepEqual(a, b)
+}
+
+// closeSource makes the next get open an account anew.
+func (c *Core) closeSource(src *source) {
+	c.mu.Lock()
+	if c.sources[src.key] == src {
+		delete(c.sources, src.key)
+	}
+	c.mu.Unlock()
+	c.mint.ForgetFailures(func(id minter.ID) bool { return id.Opened == src.opened })
 }
 
 // closeSources makes the next get open every account anew.

@@ -4,6 +4,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -76,5 +77,28 @@ func TestChangeOfOneFileConcernsItsReadersAlone(t *testing.T) {
 	r.want(nil, "b.example", api.OK, "old")
 	if n := r.p.mintCount(); n != 4 {
 		t.Errorf("%d mints after a change of the directory, want 4", n)
+	}
+}
+
+// Without the watcher: a login that another tool renews counts at once.
+func TestLoginThatAnotherToolRenewsWorksAtTheVeryNextGet(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "session.json")
+	r := newRig(t)
+	r.amb.watches = []string{file}
+	r.amb.err = &providers.Error{Kind: providers.LoginRequired, Err: errors.New("the session is over")}
+	for range 3 {
+		if resp := r.as("dev"); resp.Outcome != api.Failed {
+			t.Fatalf("%+v", resp)
+		}
+	}
+	if n := r.amb.mintCount(); n != 1 {
+		t.Errorf("%d mints: the failure was not remembered", n)
+	}
+	r.amb.err = nil
+	if err := os.WriteFile(file, []byte("renewed"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if resp := r.as("dev"); resp.Outcome != api.OK {
+		t.Errorf("%+v", resp)
 	}
 }
