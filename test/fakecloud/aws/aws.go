@@ -40,6 +40,17 @@
 // lets a test move the cloud's clock alone. Mints, Count, Assumed and Done tell
 // what happened.
 //
+// Hosts: sts (global, regional, FIPS, dual-stack), api.ecr and its other forms,
+// api.ecr-public.us-east-1, oidc, portal.sso and the registries, of every
+// partition; layers come by redirect from prod-REGION-starport-layer-bucket.s3,
+// so that host is in Cloud.Reached after a pull. Metadata services are "imds"
+// and "container" in Cloud.Requests. For narrowed pushes and pulls look at Done,
+// for who asked at Mints and Assumed.
+//
+// Stricter than AWS may be: a refresh token of Identity Center works once, and a
+// repository shares no layers with others. Manifests are deleted by
+// BatchDeleteImage alone.
+//
 // Not modelled, and so no proof of anything: how STS packs policies (PackedLimit
 // sets a limit by length), conditions other than those of conditions.go, and
 // whether a registry looks again at the session behind a token: that is
@@ -99,7 +110,6 @@ type AWS struct {
 	mints     []Mint
 	assumed   []Assumed
 	done      []fakecloud.Done
-	serial    int
 }
 
 // New serves AWS's hosts on c, of all partitions.

@@ -11,8 +11,13 @@ var partitionNames = []string{"aws", "aws-cn", "aws-us-gov", "aws-eusc", "aws-is
 
 // regionPrefixes are those of regions outside the partition aws.
 var regionPrefixes = []struct{ prefix, partition string }{
-	{"us-gov-", "aws-us-gov"}, {"cn-", "aws-cn"}, {"eusc-", "aws-eusc"}, {"us-iso-", "aws-iso"},
-	{"us-isob-", "aws-iso-b"}, {"eu-isoe-", "aws-iso-e"}, {"us-isof-", "aws-iso-f"},
+	{"us-gov-", "aws-us-gov"},
+	{"cn-", "aws-cn"},
+	{"eusc-", "aws-eusc"},
+	{"us-iso-", "aws-iso"},
+	{"us-isob-", "aws-iso-b"},
+	{"eu-isoe-", "aws-iso-e"},
+	{"us-isof-", "aws-iso-f"},
 }
 
 func partitionOf(region string) string {

@@ -152,21 +152,26 @@ const (
 	kindResource
 )
 
-// parseDocument reads a policy; errors are what MalformedPolicyDocument says.
+// malformed is what MalformedPolicyDocument says.
+type malformed string
+
+func (m malformed) Error() string { return string(m) }
+
+// parseDocument reads a policy; its errors are malformed.
 func parseDocument(text string, kind docKind) (*document, error) {
 	if !json.Valid([]byte(text)) {
-		return nil, errors.New("The policy is not in the valid JSON format.")
+		return nil, malformed("The policy is not in the valid JSON format.")
 	}
 	d := &document{}
 	if err := strict([]byte(text), d); err != nil {
-		return nil, errors.New("Syntax errors in policy.")
+		return nil, malformed("Syntax errors in policy.")
 	}
 	if d.Version != "" && d.Version != "2012-10-17" && d.Version != "2008-10-17" || len(d.Statement) == 0 {
-		return nil, errors.New("Syntax errors in policy.")
+		return nil, malformed("Syntax errors in policy.")
 	}
 	for _, s := range d.Statement {
 		if text := s.fault(kind); text != "" {
-			return nil, errors.New(text)
+			return nil, malformed(text)
 		}
 	}
 	return d, nil

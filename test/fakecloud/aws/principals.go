@@ -91,7 +91,7 @@ func (a *AWS) User(arn string) *User {
 	if u := a.users[arn]; u != nil {
 		return u
 	}
-	id.id = a.unique("AIDA")
+	id.id = newID("AIDA")
 	u := &User{a: a, identity: id}
 	a.users[arn] = u
 	return u
@@ -105,7 +105,7 @@ func (a *AWS) Role(arn string, trust ...string) *Role {
 	defer a.mu.Unlock()
 	r := a.roles[arn]
 	if r == nil {
-		id.id = a.unique("AROA")
+		id.id = newID("AROA")
 		r = &Role{a: a, identity: id, trust: &document{}, longest: time.Hour}
 		a.roles[arn] = r
 	}
@@ -129,7 +129,7 @@ func (u *User) Keys() Keys {
 	u.a.mu.Lock()
 	defer u.a.mu.Unlock()
 	k := &accessKey{
-		Keys:   Keys{AccessKeyID: u.a.unique("AKIA"), SecretAccessKey: random(40)},
+		Keys:   Keys{AccessKeyID: newID("AKIA"), SecretAccessKey: random(40)},
 		caller: u.arn, userID: u.id, who: &u.identity, made: u.a.c.Now(),
 	}
 	u.a.keys[k.AccessKeyID] = k
@@ -241,7 +241,7 @@ func (a *AWS) newSession(r *Role, name string, life time.Duration, session []*do
 	now := a.c.Now()
 	k := &accessKey{
 		Keys: Keys{
-			AccessKeyID: a.unique("ASIA"), SecretAccessKey: random(40), SessionToken: "IQoJb3JpZ2luX2Vj" + random(340),
+			AccessKeyID: newID("ASIA"), SecretAccessKey: random(40), SessionToken: "IQoJb3JpZ2luX2Vj" + random(340),
 			Expires: now.Add(life).Truncate(time.Second),
 		},
 		caller: "arn:" + r.partition + ":sts::" + r.account + ":assumed-role/" + r.name() + "/" + name,
@@ -251,11 +251,8 @@ func (a *AWS) newSession(r *Role, name string, life time.Duration, session []*do
 	return k
 }
 
-// unique makes an id as AWS does: a prefix and 16 letters. The lock is held.
-func (a *AWS) unique(prefix string) string {
-	a.serial++
-	return prefix + rand.Text()[:16]
-}
+// newID makes an id as AWS does: a prefix and 16 letters.
+func newID(prefix string) string { return prefix + rand.Text()[:16] }
 
 func random(n int) string {
 	var b strings.Builder
