@@ -27,7 +27,7 @@ func (c *call) sameAccount(t token, p *plan) error {
 	if p.profile != "" {
 		who = fmt.Sprintf("profile %q", httpx.Printable(p.profile, 60))
 	}
-	return c.fail(providers.Misconfigured, "set AWS_PROFILE, or run: regmint login "+c.host.String(),
+	return c.fail(providers.Misconfigured, "",
 		fmt.Errorf("host is account %s, %s is %s; matching profiles: %s", c.place.account, who, t.account, strings.Join(fit, ", ")))
 }
 

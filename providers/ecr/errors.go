@@ -190,10 +190,11 @@ func (c *call) denied(o op, message string) *providers.Error {
 	if resource != "" && resource != "*" {
 		text += " on " + resource
 	}
-	hint := "allow " + action + " in its IAM policy"
+	hint := "allow it in IAM" // a client's one line of 160 characters has room for no more
 	switch {
 	case action == "sts:AssumeRole":
-		hint = "allow sts:AssumeRole for it, and it in the role's trust policy"
+		text = fmt.Sprintf("%s may not sts:AssumeRole on %s", who, roleName(o.role))
+		hint = "see the role's trust policy"
 	case action == "sts:AssumeRoleWithWebIdentity":
 		text = fmt.Sprintf("%s does not accept this identity token", roleName(o.role))
 		hint = "check subject and audience in the role's trust policy"

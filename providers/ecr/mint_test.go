@@ -206,7 +206,7 @@ func TestECRPublicStaysOpenToEverybodyWhereAFoundIdentityFails(t *testing.T) {
 	_, err = mint(t, s, "public.ecr.aws", providers.Grant{Repository: "acme/app", Access: providers.Push})
 	wants(t, err, providers.Denied, "sts:GetServiceBearerToken")
 	_, err = mint(t, c.person(t, secrets()).configured(keys(t)), "public.ecr.aws")
-	wants(t, err, providers.Denied, "allow sts:GetServiceBearerToken")
+	wants(t, err, providers.Denied, "may not sts:GetServiceBearerToken")
 }
 
 func TestKeysThatRotateAreOneIdentity(t *testing.T) {

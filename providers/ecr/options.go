@@ -33,7 +33,7 @@ type Options struct {
 	CredentialProcess []string            `toml:"credential_process" doc:"program and arguments that print credentials in the format of the AWS SDKs"`
 	ContainerURI      string              `toml:"container_credentials" doc:"credentials endpoint of an ECS task or an EKS pod: a path at 169.254.170.2 or a whole URL"`
 	ContainerToken    providers.SecretRef `toml:"container_token" doc:"reference to the authorization token of container_credentials"`
-	RoleARN           []string            `toml:"role_arn" doc:"role to assume, or a list of roles to assume one after the other"`
+	RoleARN           providers.Strings   `toml:"role_arn" doc:"role to assume, or a list of roles to assume one after the other"`
 	ExternalID        string              `toml:"external_id" doc:"external id that the last role asks for"`
 	SessionName       string              `toml:"session_name" doc:"name of assumed sessions in CloudTrail; default: regmint"`
 	Duration          providers.Duration  `toml:"duration" doc:"life of the assumed session, from 15m to 12h; default: 1h"`
