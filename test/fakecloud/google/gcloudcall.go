@@ -83,6 +83,17 @@ Please run:
 
 to obtain new credentials.`
 
+const keyAdvice = `
+Please run:
+
+  $ gcloud auth activate-service-account --key-file=SERVICE_ACCOUNT_FILE_PATH
+
+Or:
+
+  $ gcloud auth login --cred-file=SERVICE_ACCOUNT_FILE_PATH
+
+to obtain new credentials.`
+
 const switchAdvice = `
 
 If you have already logged in with a different account, run:
@@ -112,7 +123,7 @@ func (p *Gcloud) run(c gcloudCall) (stdout, failure string, code int) {
 		}
 		return string(indent(map[string]any{
 			"configuration": map[string]any{"active_configuration": c.name, "properties": c.properties()},
-			"credential":    map[string]any{"access_token": t.value, "id_token": "", "token_expiry": t.expires.UTC().Format(time.RFC3339)},
+			"credential":    map[string]any{"access_token": t.value, "id_token": nil, "token_expiry": t.expires.UTC().Format(time.RFC3339)},
 			"sentinels":     map[string]any{"config_sentinel": filepath.Join(c.dir, "config_sentinel")},
 		})), "", 0
 	case command == "auth list":
@@ -204,7 +215,10 @@ func (p *Gcloud) accessToken(c gcloudCall) (*token, string) {
 	}
 	if l.cached == nil || p.g.lookup(l.cached.value) == nil || l.cached.expires.Sub(p.g.c.Now()) < window {
 		t, problem := p.refreshLogin(l)
-		if problem != "" {
+		switch {
+		case problem != "" && l.account != nil:
+			return nil, "There was a problem refreshing auth tokens for account " + l.email + ": " + problem + keyAdvice + switchAdvice
+		case problem != "":
 			return nil, "There was a problem refreshing your current auth tokens: " + problem + loginAdvice + switchAdvice
 		}
 		l.cached = t
@@ -247,7 +261,7 @@ func (p *Gcloud) impersonate(by *token, target, lifetime string) (*token, string
 		life = d
 	}
 	if e != nil {
-		return nil, "Failed to impersonate [" + target + "]. Make sure the account that's trying to impersonate it has access to the service account itself and the \"roles/iam.serviceAccountTokenCreator\" role."
+		return nil, e.status + ": Failed to impersonate [" + target + "]. Make sure the account that's trying to impersonate it has access to the service account itself and the \"roles/iam.serviceAccountTokenCreator\" role. " + e.message
 	}
 	return p.g.issue(s.token([]string{ScopeCloudPlatform}), "ya29.i.", life), ""
 }

@@ -28,7 +28,7 @@
 // the cloud's clock (Cloud.Now).
 //
 // Hosts: oauth2.googleapis.com (/token, /tokeninfo), sts.googleapis.com
-// (/v1/token), iamcredentials.googleapis.com (:generateAccessToken), gcr.io with
+// (/v1/token, /v1/oauthtoken, /v1/introspect), iamcredentials.googleapis.com (:generateAccessToken), gcr.io with
 // us, eu, asia and marketplace, LOCATION-docker.pkg.dev and
 // docker.LOCATION.rep.pkg.dev (two names of the same repositories).
 package google

@@ -49,7 +49,29 @@ func (g *Google) stsHandler() http.Handler {
 		}
 		fakecloud.WriteJSON(w, http.StatusOK, map[string]any{"access_token": t.value, "token_type": "Bearer", "expires_in": g.left(t)})
 	})
+	mux.HandleFunc("POST /v1/introspect", g.introspect)
 	return mux
+}
+
+// introspect says whose a federated token is, to gcloud when it logs in.
+func (g *Google) introspect(w http.ResponseWriter, r *http.Request) {
+	if err := form(w, r); err != nil {
+		err.write(w)
+		return
+	}
+	if _, _, ok := r.BasicAuth(); !ok {
+		(&oauthError{status: http.StatusUnauthorized, code: "invalid_client", text: "Unauthorized"}).write(w)
+		return
+	}
+	t := g.lookup(r.PostForm.Get("token"))
+	if t == nil {
+		fakecloud.WriteJSON(w, http.StatusOK, map[string]any{"active": false})
+		return
+	}
+	fakecloud.WriteJSON(w, http.StatusOK, map[string]any{
+		"active": true, "username": t.who, "sub": numeric(t.who), "scope": strings.Join(t.scopes, " "), "exp": t.expires.Unix(),
+		"iss": "https://sts.googleapis.com/", "client_id": ClientID,
+	})
 }
 
 // workforceRefresh answers the refresh token of a person of a workforce pool;
