@@ -5,6 +5,7 @@ package minter
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -242,7 +243,11 @@ func (m *Minter) landed(e *entry, f *flight, now instant) {
 func (m *Minter) report(f *flight) {
 	id := f.req.ID
 	if f.err != nil {
-		m.log.Warn("mint failed", "host", id.Host.String(), "account", id.Account, "background", f.background,
+		level := slog.LevelWarn
+		if providers.KindOf(f.err) == providers.NoAccount {
+			level = slog.LevelDebug // nobody is anybody there: a public image is pulled
+		}
+		m.log.Log(m.ctx, level, "mint failed", "host", id.Host.String(), "account", id.Account, "background", f.background,
 			"kind", string(providers.KindOf(f.err)), "err", f.err.Error())
 		return
 	}
