@@ -89,8 +89,8 @@ func (s *source) checkAWS(h providers.Host, id *awsIdentity) error {
 // missing.
 func (s *source) instance(ctx context.Context, h providers.Host, id *awsIdentity) error {
 	base := trimSlash(cmp.Or(s.plan.AWSMetadataEndpoint, "http://169.254.169.254"))
-	ask := func(method, path string, header http.Header, secrets ...providers.Secret) (string, error) {
-		res, err := s.http.Do(ctx, httpx.Request{Host: h, What: whatAWS, Method: method, URL: base + path, Header: header, SameOrigin: true, Unauthorized: providers.Misconfigured, Secrets: secrets})
+	ask := func(method, path string, header http.Header) (string, error) {
+		res, err := s.http.Do(ctx, httpx.Request{Host: h, What: whatAWS, Method: method, URL: base + path, Header: header, SameOrigin: true, Unauthorized: providers.Misconfigured})
 		if err != nil {
 			return "", err
 		}

@@ -211,16 +211,6 @@ func (s *source) expiry(h providers.Host, t access, asked time.Time) (time.Time,
 	return expires, nil
 }
 
-// wider says whether the token may do more than the grants. Google narrows to
-// no repository; the account of a purpose is what narrow_to says it is.
-func wider(gs []providers.Grant, c choice, scoped bool) bool {
-	if len(gs) == 0 || c.account != "" {
-		return false
-	}
-	everywhere := !slices.ContainsFunc(gs, func(g providers.Grant) bool { return g.Repository != "" })
-	return !everywhere || !c.readOnly || !scoped
-}
-
 // MintNative implements providers.NativeMinter: the token as a bearer for
 // Artifact Registry's own API, and as gcloud and Terraform take it.
 func (s *source) MintNative(ctx context.Context, r providers.Request) (providers.Native, error) {

@@ -104,6 +104,9 @@ func (g *gcloud) ask(ctx context.Context, h providers.Host) (access, error) {
 	if a.who == "" {
 		a.who = "the account of gcloud"
 	}
+	if target := g.s.deps.Env[envImpersonate]; target != "" {
+		a.who = httpx.Printable(target, 120) + ", impersonated by " + a.who
+	}
 	a.origin = "gcloud as " + a.who
 	if out.Credential.Expiry != "" {
 		if a.expires, err = time.Parse(time.RFC3339, out.Credential.Expiry); err != nil {

@@ -105,7 +105,7 @@ func (s *source) search(ctx context.Context, h providers.Host) (identity, error)
 		}
 		b, err := readFile(name)
 		if err != nil {
-			return nil, s.fail(h, providers.Misconfigured, "", fmt.Errorf("%s: %s: %w", envCredentials, httpx.Printable(name, 200), err))
+			return nil, s.fail(h, providers.Misconfigured, "the agent must be able to read it", fmt.Errorf("%s: %s: %w", envCredentials, httpx.Printable(name, 200), err))
 		}
 		return s.fromJSON(h, name, b, "")
 	}

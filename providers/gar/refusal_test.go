@@ -86,8 +86,8 @@ func TestRefusedIdentityTokensSayWhichSettingRefuses(t *testing.T) {
 	o := &gar.Options{WorkloadIdentityProvider: resource(p), WebIdentity: w.ref("env:T")}
 	token("https:"+p.Audience(), map[string]any{"repository": "evil/app"})
 	w.refused(o, providers.Denied, "rejected by the attribute condition", "check attribute_condition")
-	token("another", nil)
-	w.refused(o, providers.Misconfigured, "identity token of env:T", "another")
+	token("another", map[string]any{"repository": "acme/app"})
+	w.refused(o, providers.Misconfigured, "made for another audience", "set audience")
 	o.Audience = "another"
 	w.refused(o, providers.Misconfigured, "made for another audience", "set audience")
 	o.Audience = ""
@@ -98,6 +98,18 @@ func TestRefusedIdentityTokensSayWhichSettingRefuses(t *testing.T) {
 	o.Audience = "https:" + p.Audience()
 	w.refused(o, providers.Misconfigured, "no such workload identity provider", "check workload_identity_provider")
 	o.WorkloadIdentityProvider = resource(p)
+	// A pod's token for its API server goes nowhere else.
+	k := &gar.Options{WorkloadIdentityProvider: resource(p), WebIdentity: w.ref("kubernetes:/var/run/projected/token")}
+	before := w.count("sts.googleapis.com")
+	w.secrets["file:/var/run/projected/token"] = i.Sign("s", "https://kubernetes.default.svc", map[string]any{"repository": "acme/app"})
+	w.refused(k, providers.Misconfigured, "the pod's identity token is not made for https://iam.googleapis.com/projects/", "or set audience")
+	if w.count("sts.googleapis.com") != before {
+		t.Error("it was sent")
+	}
+	for _, form := range []string{"https:", ""} {
+		w.secrets["file:/var/run/projected/token"] = i.Sign("s", form+p.Audience(), map[string]any{"repository": "acme/app"})
+		w.is(w.mint(k), p.Principal("s"))
+	}
 	w.secret("T", []byte(newWorld(t).c.Issuer(fakecloud.GitHubIssuer).Sign("s", "https:"+p.Audience(), nil)))
 	w.refused(o, providers.Denied, "Google refuses the identity token")
 	w.secret("T", []byte(w.c.Issuer(fakecloud.GitLabIssuer).Sign("s", "https:"+p.Audience(), nil)))

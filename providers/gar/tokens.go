@@ -137,17 +137,41 @@ func (s *source) federated(provider string, ref oidc.Ref, audience string) ident
 	if to == "" {
 		to = "https://sts." + s.plan.universe + "/v1/token"
 	}
-	if audience == "" {
-		audience = "https://iam." + s.plan.universe + "/" + provider // what a provider accepts unless told otherwise
+	own := "iam." + s.plan.universe + "/" + provider
+	want := audience
+	if want == "" && (ref.Kind == "github" || ref.Kind == "buildkite") {
+		want = "https://" + own // what a provider accepts unless told otherwise; elsewhere nobody can ask for it
 	}
 	return &federation{
-		s: s, url: to, audience: "//iam." + s.plan.universe + "/" + provider, kind: tokenTypeJWT,
+		s: s, url: to, audience: "//" + own, kind: tokenTypeJWT,
 		name: lastOf(provider) + " by way of " + ref.String(),
 		subject: func(ctx context.Context, h providers.Host) (string, error) {
-			t, err := oidc.Token(ctx, oidc.Config{Ref: ref, Audience: audience, Host: h, Deps: s.deps, HTTP: s.http})
+			t, err := oidc.Token(ctx, oidc.Config{Ref: ref, Audience: want, Host: h, Deps: s.deps, HTTP: s.http})
+			if err == nil && want == "" && ref.Kind == "kubernetes" {
+				err = s.notForTheCluster(h, t, own)
+			}
 			return t.Reveal(), err
 		},
 	}
+}
+
+// notForTheCluster keeps a pod's token for the API server out of Google's
+// hands: the projected one has an audience of its own.
+func (s *source) notForTheCluster(h providers.Host, t providers.Secret, own string) error {
+	claims, ok := httpx.JWTClaims(t.Reveal())
+	if !ok {
+		return nil
+	}
+	list, _ := claims["aud"].([]any)
+	if one, ok := claims["aud"].(string); ok {
+		list = []any{one}
+	}
+	for _, a := range list {
+		if text, ok := a.(string); ok && (text == "https://"+own || text == "//"+own) {
+			return nil
+		}
+	}
+	return s.fail(h, providers.Misconfigured, "project one with that audience, or set audience", fmt.Errorf("the pod's identity token is not made for https://%s", httpx.Printable(own, 160)))
 }
 
 func (f *federation) token(ctx context.Context, c call) (access, error) {
