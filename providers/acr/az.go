@@ -83,6 +83,11 @@ func (s *source) az(ctx context.Context, limit time.Duration, args ...string) ([
 	if d := s.configDir(); d != "" {
 		c.Env = append(c.Env, envConfigDir+"="+d)
 	}
+	if s.plan.AzConfigDir == "" && s.deps.Env[envConfigDir] != "" {
+		// az runs the extensions below its configuration directory, and those that
+		// its configuration names: a caller's variable chooses a login, no programs.
+		c.Env = append(c.Env, "AZURE_EXTENSION_DIR="+filepath.Join(firstOf(s.deps.Home, os.DevNull), ".azure", "cliextensions"), "AZURE_EXTENSION_DEV_SOURCES=")
+	}
 	return s.deps.Run(ctx, c)
 }
 

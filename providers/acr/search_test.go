@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -111,5 +113,21 @@ func TestOneBrokenLoginOfAzDoesNotHideTheOthers(t *testing.T) {
 	res, err := r.login(&terminal{t: t}, Options{})
 	if err != nil || !strings.Contains(res.Who, "jane") {
 		t.Errorf("%+v %v", res, err)
+	}
+}
+
+func TestADirectoryThatAVariableNamesBringsAzNoExtensions(t *testing.T) {
+	r := newRig(t)
+	var env []string
+	r.runs(func(_ context.Context, c providers.Command) ([]byte, error) {
+		env = c.Env
+		return nil, fs.ErrNotExist
+	})
+	own := "AZURE_EXTENSION_DIR=" + filepath.Join(r.deps.Home, ".azure", "cliextensions")
+	dir := t.TempDir()
+	r.deps.Env = map[string]string{envConfigDir: dir}
+	_, _ = r.mint(r.open(Options{MetadataEndpoint: "http://127.0.0.1:1"}, ambientLayer))
+	if !slices.Contains(env, envConfigDir+"="+dir) || !slices.Contains(env, own) || !slices.Contains(env, "AZURE_EXTENSION_DEV_SOURCES=") {
+		t.Errorf("az gets %q", env)
 	}
 }
