@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -186,6 +187,40 @@ func TestTwoTerminalsWithTwoCredentialFilesAreTwoIdentities(t *testing.T) {
 	}
 	if err := w.pull(garHost + "/acme/public/app:1"); err != nil {
 		t.Errorf("a public image without a login: %v", err)
+	}
+}
+
+func TestAColdHerdCostsGoogleOneRequest(t *testing.T) {
+	t.Parallel()
+	w := newGAR(t, google.Options{})
+	w.configure(garAccount(fmt.Sprintf("key = %q", "file:"+w.file("key.json", w.g.ServiceAccount(garCI).Key()))))
+	w.cloud.Inject(fakecloud.Fault{Host: "oauth2.googleapis.com", Delay: time.Second})
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() { w.mustGet(garHost) })
+	}
+	wg.Wait()
+	if n := w.cloud.Count(func(r fakecloud.Request) bool { return r.Host == "oauth2.googleapis.com" }); n != 1 {
+		t.Errorf("%d requests for 20 gets at once", n)
+	}
+}
+
+// Another tool logs in again: the next get works.
+func TestARenewedGoogleLoginIsSeenAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newGAR(t, google.Options{})
+	jane := w.g.User("jane@example.com")
+	const adc = ".config/gcloud/application_default_credentials.json"
+	w.file(adc, jane.Login())
+	jane.Logout()
+	if a := w.get(garHost); !strings.Contains(a.failure, "run: gcloud auth application-default login") {
+		t.Fatalf("%+v", a)
+	}
+	w.file(adc, jane.Login())
+	var a answer
+	w.eventually("the new login is seen", func() bool { a = w.get(garHost); return a.Secret != "" })
+	if who, _ := w.g.Who(a.Secret); who != jane.Member() {
+		t.Errorf("token of %q", who)
 	}
 }
 
