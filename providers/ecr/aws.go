@@ -39,7 +39,7 @@ func (c *call) retryer() aws.Retryer {
 		return aws.UnknownTernary
 	})
 	return retry.NewStandard(func(o *retry.StandardOptions) {
-		o.MaxAttempts, o.MaxBackoff = 3, time.Second
+		o.MaxAttempts, o.MaxBackoff = 3, 500*time.Millisecond
 		o.Retryables = append([]retry.IsErrorRetryable{hopeless}, o.Retryables...)
 	})
 }

@@ -17,7 +17,6 @@ import (
 
 	"github.com/regmint/regmint/providers"
 	"github.com/regmint/regmint/providers/internal/httpx"
-	"github.com/regmint/regmint/providers/internal/registryauth"
 )
 
 // userName is the user of every token (docs.aws.amazon.com/AmazonECR/latest/APIReference/API_GetAuthorizationToken.html).
@@ -184,11 +183,6 @@ func (s *source) orAnonymous(r providers.Request, err error) error {
 	out := *e
 	out.Kind = providers.NoAccount
 	return &out
-}
-
-// Verify implements providers.Verifier.
-func (s *source) Verify(ctx context.Context, r providers.Request, c providers.Credential) error {
-	return registryauth.Verify(ctx, registryauth.Config{HTTP: s.http, Host: r.Host, Account: s.account, Now: s.deps.Now}, c, r.Grants)
 }
 
 // call is one request of one host on its way.

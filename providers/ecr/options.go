@@ -137,7 +137,7 @@ func (o *Options) checkIdentity(providers.Account) error {
 
 func (o *Options) checkRoles(providers.Account) error {
 	for _, r := range o.RoleARN {
-		if _, ok := parseRole(r); !ok {
+		if !isRole(r) {
 			return fmt.Errorf("role_arn: %q is no role: write arn:aws:iam::ACCOUNT:role/NAME", httpx.Printable(r, 100))
 		}
 	}

@@ -235,15 +235,14 @@ func sessionName(s string) string {
 	return s[:min(len(s), 64)]
 }
 
-// parseRole reads arn:PARTITION:iam::ACCOUNT:role/PATH/NAME and returns the
-// account.
-func parseRole(arn string) (account string, ok bool) {
+// isRole takes arn:PARTITION:iam::ACCOUNT:role/PATH/NAME.
+func isRole(arn string) bool {
 	f := strings.SplitN(arn, ":", 6)
 	if len(f) != 6 || f[0] != "arn" || f[2] != "iam" || f[3] != "" || !isAccount(f[4]) || httpx.HasBreak(arn) || strings.ContainsAny(arn, " \t") {
-		return "", false
+		return false
 	}
 	name, ok := strings.CutPrefix(f[5], "role/")
-	return f[4], ok && name != ""
+	return ok && name != ""
 }
 
 func accountOf(arn string) string {

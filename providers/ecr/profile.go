@@ -73,7 +73,7 @@ func (c *call) ambient(ctx context.Context) (*plan, error) {
 			return session{who: who, renew: "renew " + envKeyID + " and its companions"}.with(creds), nil
 		}}, nil
 	case env[envWebFile] != "":
-		if _, ok := parseRole(env[envRole]); !ok {
+		if !isRole(env[envRole]) {
 			return nil, c.fail(providers.Misconfigured, "set AWS_ROLE_ARN", errors.New("AWS_WEB_IDENTITY_TOKEN_FILE is set and AWS_ROLE_ARN names no role"))
 		}
 		return c.fromTokenFile(env[envWebFile], role{arn: env[envRole], name: env[envRoleName]}), nil
@@ -215,7 +215,7 @@ func (c *call) profile(ctx context.Context, cfg *config.SharedConfig, f files, d
 	if err != nil || cfg.RoleARN == "" || cfg.WebIdentityTokenFile != "" && cfg.Source == nil && !cfg.Credentials.HasKeys() {
 		return p, err
 	}
-	if _, ok := parseRole(cfg.RoleARN); !ok {
+	if !isRole(cfg.RoleARN) {
 		return nil, c.fail(providers.Misconfigured, "", fmt.Errorf("profile %q: role_arn is no role", httpx.Printable(cfg.Profile, 60)))
 	}
 	p.roles = append(p.roles, c.profileRole(cfg))
@@ -241,9 +241,9 @@ func (c *call) profileFirst(ctx context.Context, cfg *config.SharedConfig, f fil
 			return session{who: who, renew: "renew the keys of " + who}.with(creds), nil
 		}}, nil
 	case cfg.CredentialSource != "":
-		return c.credentialSource(ctx, cfg.CredentialSource, who)
+		return c.credentialSource(cfg.CredentialSource, who)
 	case cfg.WebIdentityTokenFile != "":
-		if _, ok := parseRole(cfg.RoleARN); !ok {
+		if !isRole(cfg.RoleARN) {
 			return nil, c.fail(providers.Misconfigured, "", fmt.Errorf("%s: web_identity_token_file needs role_arn", who))
 		}
 		return c.fromTokenFile(cfg.WebIdentityTokenFile, c.profileRole(cfg)), nil
@@ -263,12 +263,12 @@ func (c *call) profileFirst(ctx context.Context, cfg *config.SharedConfig, f fil
 		}
 		return processPlan(argv, who), nil
 	}
-	return c.machine(who)
+	return c.machine()
 }
 
 // machine is what is left where no profile says anything: the role of the
 // container or of the machine.
-func (c *call) machine(who string) (*plan, error) {
+func (c *call) machine() (*plan, error) {
 	if p, err := c.container(); p != nil || err != nil {
 		return p, err
 	}
@@ -276,7 +276,7 @@ func (c *call) machine(who string) (*plan, error) {
 }
 
 // credentialSource reads the key of that name.
-func (c *call) credentialSource(ctx context.Context, from, who string) (*plan, error) {
+func (c *call) credentialSource(from, who string) (*plan, error) {
 	switch strings.ToLower(from) {
 	case "ec2instancemetadata":
 		return c.instance(), nil

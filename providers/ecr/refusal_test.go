@@ -37,8 +37,11 @@ func TestRefusalsOfECRSayWhatToDo(t *testing.T) {
 		"expired session": {fault(400, "ExpiredTokenException", "The security token included in the request is expired"), providers.LoginRequired, []string{"the credentials of access key AKIAUSER are expired", "renew the key in env:KEY"}},
 		"unknown keys":    {fault(400, "UnrecognizedClientException", "The security token included in the request is invalid."), providers.LoginRequired, []string{"AWS does not know the credentials"}},
 		"wrong secret":    {fault(400, "InvalidSignatureException", "The request signature we calculated does not match the signature you provided."), providers.LoginRequired, []string{"the secret key of access key AKIAUSER is not the one"}},
-		"clock skew": {fault(400, "InvalidSignatureException", "Signature expired: 20261121T071857Z is now earlier than 20261121T101857Z", "Date", time.Now().Add(3*time.Hour).UTC().Format(http.TimeFormat)),
-			providers.Misconfigured, []string{"this machine's clock is", "behind AWS's; set the clock"}},
+		"clock skew": {
+			fault(400, "InvalidSignatureException", "Signature expired: 20261121T071857Z is now earlier than 20261121T101857Z", "Date", time.Now().Add(3*time.Hour).UTC().Format(http.TimeFormat)),
+			providers.Misconfigured,
+			[]string{"this machine's clock is", "behind AWS's; set the clock"},
+		},
 		"throttled until":  {fault(400, "ThrottlingException", "Rate exceeded", "Retry-After", "7"), providers.Unavailable, []string{"ecr:GetAuthorizationToken is throttled by AWS until 20"}},
 		"server error":     {fault(500, "ServerException", "no"), providers.Unavailable, []string{"ServerException"}},
 		"wrong parameter":  {fault(400, "com.amazonaws.ecr#InvalidParameterException", "Invalid parameter"), providers.Misconfigured, []string{"InvalidParameterException: Invalid parameter"}},
@@ -315,4 +318,44 @@ func TestBrokenFilesOfAWSAreNamed(t *testing.T) {
 	wants(t, err, providers.Misconfigured)
 	_, err = mint(t, p.ambient(envConfig, p.home), hostOne)
 	wants(t, err, providers.Misconfigured, "not a regular file")
+}
+
+func TestACheckAsksForARepositoryWithoutListingIt(t *testing.T) {
+	t.Parallel()
+	c := start(t)
+	var asked []string
+	answer := func(w http.ResponseWriter, status int, code, message string) {
+		fakecloud.WriteJSON(w, status, map[string]any{"errors": []any{map[string]string{"code": code, "message": message}}})
+	}
+	c.Handle(hostOne, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.URL.Path)
+		u, p, _ := r.BasicAuth()
+		switch {
+		case u != "AWS" || p != canary:
+			w.Header().Set("WWW-Authenticate", `Basic realm="https://`+hostOne+`/",service="ecr.amazonaws.com"`)
+			w.WriteHeader(401)
+		case r.URL.Path == "/v2/":
+			w.WriteHeader(200)
+		case strings.HasPrefix(r.URL.Path, "/v2/good/"):
+			answer(w, 404, "MANIFEST_UNKNOWN", "Requested image not found")
+		case strings.HasPrefix(r.URL.Path, "/v2/absent/"):
+			answer(w, 404, "NAME_UNKNOWN", "The repository with name 'absent' does not exist")
+		default:
+			answer(w, 403, "DENIED", "User: arn:aws:iam::111111111111:user/bob is not authorized to perform: ecr:BatchGetImage on resource: x")
+		}
+	}))
+	v := c.person(t, secrets()).configured(keys(t)).(providers.Verifier)
+	cred := providers.Credential{Username: "AWS", Secret: providers.NewSecret(canary)}
+	pull := func(name string) providers.Grant { return providers.Grant{Repository: name, Access: providers.Pull} }
+	if err := v.Verify(t.Context(), request(t, hostOne, pull("good"), providers.Grant{Access: providers.Push}, providers.Grant{Repository: "other", Access: providers.Delete}), cred); err != nil {
+		t.Error(err)
+	}
+	wants(t, v.Verify(t.Context(), request(t, hostOne, pull("absent")), cred), providers.Denied, "the registry has no repository absent")
+	wants(t, v.Verify(t.Context(), request(t, hostOne, pull("closed")), cred), providers.Denied, "user/bob may not ecr:BatchGetImage on closed")
+	wants(t, v.Verify(t.Context(), request(t, hostOne), providers.Credential{Username: "AWS", Secret: providers.NewSecret("wrong-" + canary)}), providers.LoginRequired)
+	for _, path := range asked {
+		if strings.Contains(path, "tags/list") {
+			t.Errorf("asked %s", path)
+		}
+	}
 }
