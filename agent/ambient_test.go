@@ -150,7 +150,7 @@ func TestJobSaysWhoItIsAtARecognisedHost(t *testing.T) {
 		}
 		return resp.Identities[0]
 	}
-	if id := open(); id.As != "the identity found for cloud" || id.Access != "pull only" || id.Wider {
+	if id := open(); id.As != "whoever cloud finds here" || id.Access != "pull only" || id.Wider {
 		t.Errorf("not asked yet: %+v", id)
 	}
 	r.amb.origin = "role/ci"

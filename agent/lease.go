@@ -373,7 +373,7 @@ func (c *Core) jobResponse(j *job) *api.JobResponse {
 		}
 		id := api.JobIdentity{Host: h.String(), Account: a.Name, As: a.Username, Access: "as granted"}
 		if a.Layer == providers.LayerAmbient {
-			id.As = "the identity found for " + a.Provider
+			id.As = "whoever " + a.Provider + " finds here"
 			if o := live[h].Credential.Origin; o != "" {
 				id.As = oneLine(o)
 			}

@@ -83,7 +83,7 @@ func TestTheHouseSaysWhoAnswersAtAws(t *testing.T) {
 	}
 	dev := w.with("AWS_PROFILE=dev")
 	x := dev.regmint("run", "-r", ecrOne+"/team/app=pull", "--", "true")
-	if x.code != 0 || !strings.Contains(x.err, ecrOne+" as the identity found for ecr (pull team/app") {
+	if x.code != 0 || !strings.Contains(x.err, ecrOne+" as whoever ecr finds here (pull team/app") {
 		t.Errorf("run, not asked yet: %s", x)
 	}
 	dev.mustGet(ecrOne)
