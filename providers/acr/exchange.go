@@ -105,28 +105,38 @@ func (s *source) refreshToken(ctx context.Context, h providers.Host) (*granted, 
 		return nil, err
 	}
 	g := &granted{s: s, host: h, at: at, by: by}
-	err = g.exchange(ctx)
-	if cached && refused(err) { // the identity may be another one by now, or have got its role
-		err = g.again(ctx, s.plan.Audience, true)
-	}
-	if s.plan.ARMFallback && refused(err) {
-		err = g.again(ctx, s.cloud(h).arm, false)
-	}
-	if err != nil {
+	if err = g.login(ctx, cached); err != nil {
 		g.close()
-		return nil, g.explain(err)
+		return nil, err
 	}
 	return g, nil
 }
 
-// again exchanges another Entra token.
-func (g *granted) again(ctx context.Context, audience string, fresh bool) error {
-	by, _, err := g.s.entraToken(ctx, g.host, audience, fresh)
-	if err != nil {
-		return err
+// login exchanges the Entra token, and another one where that may help.
+func (g *granted) login(ctx context.Context, cached bool) error {
+	err := g.exchange(ctx)
+	for _, another := range []struct {
+		audience string
+		fresh    bool
+		wanted   bool
+	}{
+		{g.s.plan.Audience, true, cached}, // the identity may be another one by now, or have got its role
+		{g.s.cloud(g.host).arm, false, g.s.plan.ARMFallback},
+	} {
+		if !another.wanted || !refused(err) {
+			continue
+		}
+		by, _, entraErr := g.s.entraToken(ctx, g.host, another.audience, another.fresh)
+		if entraErr != nil {
+			return entraErr
+		}
+		g.by = by
+		err = g.exchange(ctx)
 	}
-	g.by = by
-	return g.exchange(ctx)
+	if err != nil {
+		return g.explain(err)
+	}
+	return nil
 }
 
 func (g *granted) close() { g.at.http.CloseIdle() }

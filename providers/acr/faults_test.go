@@ -61,7 +61,7 @@ func TestEveryFaultOfTheRegistryHasItsKindAndItsTime(t *testing.T) {
 			kind, want := f.Kind, f.Want
 			switch {
 			case f.Name == "401": // the identity is known, and may not
-				kind, want = providers.Denied, "assign it AcrPull"
+				kind, want = providers.Denied, "assign AcrPull"
 			case f.Name == "403":
 				want = "SOME_CODE"
 				if !strings.Contains(err.Error(), want) {

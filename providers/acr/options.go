@@ -154,6 +154,9 @@ func compile(a providers.Account, o *Options) (*plan, error) {
 		p.Audience = defaultAudience
 	}
 	p.Audience = strings.TrimSuffix(strings.TrimRight(p.Audience, "/"), "/.default")
+	if strings.Trim(p.Audience, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:/._-") != "" {
+		return nil, errors.New("audience has a character that no audience has")
+	}
 	if p.WebIdentityAudience == "" {
 		p.WebIdentityAudience = defaultWebAudience
 	}
@@ -241,6 +244,12 @@ func (p *plan) choose(a providers.Account) error {
 	return p.checkKeys(a)
 }
 
+// isSubscription holds for what may stand in a command line: on Windows az is a
+// batch file, whose arguments a shell reads once more.
+func isSubscription(s string) bool {
+	return s == "" || s[0] != '-' && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 ._-") == ""
+}
+
 func (p *plan) checkKeys(a providers.Account) error {
 	need := func(keys ...string) error {
 		for _, k := range keys {
@@ -288,8 +297,8 @@ func (p *plan) checkKeys(a providers.Account) error {
 			return errors.New("metadata_header needs metadata_endpoint")
 		}
 	}
-	if strings.ContainsFunc(p.Subscription, func(r rune) bool { return r < 0x20 || r == 0x7f }) || strings.HasPrefix(p.Subscription, "-") {
-		return errors.New("subscription is no id or name of one")
+	if !isSubscription(p.Subscription) {
+		return errors.New("subscription has a character that is not passed to az: use the id of the subscription")
 	}
 	if p.AzConfigDir != "" && !filepath.IsAbs(p.AzConfigDir) {
 		return errors.New("az_config_dir is no absolute path")

@@ -41,8 +41,9 @@ func (g *granted) explain(err error) error {
 	}
 	switch se.Status {
 	case http.StatusUnauthorized:
-		text := "the registry refuses " + g.by.person() + ": no role here, or a registry of another tenant"
-		return &providers.Error{Kind: providers.Denied, Host: g.host, Err: errors.New(text), Hint: "assign it AcrPull or AcrPush, or set tenant_id"}
+		// What to think of comes first: a helper's line ends after 160 characters.
+		text := "no role here, or the wrong tenant: " + g.by.person()
+		return &providers.Error{Kind: providers.Denied, Host: g.host, Err: errors.New(text), Hint: "assign AcrPull or AcrPush, or set tenant_id"}
 	case http.StatusForbidden:
 		if se.Message != "" {
 			return firewall(err)
@@ -66,7 +67,7 @@ func (g *granted) explainScope(err error, scopes []string) error {
 func (g *granted) noRight(missing []string, repository string) error {
 	e := &providers.Error{
 		Kind: providers.Denied, Host: g.host,
-		Err: fmt.Errorf("%s has no right to %s %s", g.by.person(), strings.Join(missing, ", "), httpx.Printable(repository, 100)),
+		Err: fmt.Errorf("no right to %s %s: %s", strings.Join(missing, ", "), httpx.Printable(repository, 100), g.by.person()),
 	}
 	if r := rolesFor(missing); r != "" {
 		e.Hint = "assign it " + r
@@ -169,7 +170,7 @@ type words struct {
 }
 
 var (
-	noFederation = words{providers.Misconfigured, "application {app} trusts no identity token of issuer {issuer}, subject {subject}, audience {audience}", "add a federated credential with exactly these"}
+	noFederation = words{providers.Misconfigured, "no federated credential for subject {subject}, issuer {issuer}, audience {audience} in application {app}", "add one with exactly these"}
 	loginOver    = words{providers.LoginRequired, "the Entra login has ended", "{login}"}
 	moreProof    = words{providers.LoginRequired, "Entra asks for a fresh sign-in with a second factor", "{login}"}
 	conditional  = words{providers.Denied, "a conditional access policy of tenant {tenant} forbids it", "ask who runs the tenant"}
