@@ -198,12 +198,30 @@ func (w *world) process(c command) *exec.Cmd {
 	p.Args[0] = c.args[0]
 	p.Dir = w.home
 	p.Env = w.environ(c.env...)
-	p.Stdin = strings.NewReader(c.stdin)
+	p.Stdin = w.input(c.stdin)
 	p.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if w.uid >= 0 {
 		p.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(w.uid), Gid: uint32(w.uid)}
 	}
 	return p
+}
+
+// input is a pipe that holds all there is to read: a machine under load may not
+// let us write within the time that a helper waits.
+func (w *world) input(text string) *os.File {
+	w.t.Helper()
+	r, p, err := os.Pipe()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer p.Close()
+	if len(text) > 32<<10 {
+		w.t.Fatalf("%d bytes do not fit into a pipe", len(text))
+	}
+	if _, err := p.WriteString(text); err != nil {
+		w.t.Fatal(err)
+	}
+	return r // closed when nobody refers to it
 }
 
 // find is a program on the world's own PATH.
