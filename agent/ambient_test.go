@@ -46,6 +46,9 @@ func TestRecognisedHostWithoutAnIdentityBelongsToWhoeverAnsweredBefore(t *testin
 			if resp = r.as(""); resp.Outcome != api.NotFound || resp.Behind != "/bin/docker-credential-desktop" {
 				t.Errorf("a former helper: %+v", resp)
 			}
+			if resp = r.ask(nil, api.GetRequest{Key: cloudHost, Env: profile(""), Native: true}); resp.Outcome == api.OK || resp.Behind != "" {
+				t.Errorf("a former helper was asked for the product's API: %+v", resp)
+			}
 			j := r.job(api.JobRequest{
 				Env: profile(""), Targets: []string{cloudHost + "/app=pull"},
 				Logins: []api.Login{{ServerURL: cloudHost, Username: "u", Secret: "carried", Carried: true}},

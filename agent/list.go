@@ -195,10 +195,11 @@ func helperPath(v string) (string, bool) {
 	return p, true
 }
 
-// behind answers for a host that is no account of ours.
-func (c *Core) behind(s *snapshot, j *job, h providers.Host, _ *api.GetRequest) *api.GetResponse {
+// behind answers for a host that is no account of ours. Nobody behind us knows
+// of a product's own API.
+func (c *Core) behind(s *snapshot, j *job, h providers.Host, req *api.GetRequest) *api.GetResponse {
 	r := &api.GetResponse{Outcome: api.NotFound}
-	if j.onlyAnywhere() {
+	if j.onlyAnywhere() || req.Native {
 		return r
 	}
 	if path := c.helperFor(s, j, h); path != "" {

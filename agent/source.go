@@ -8,18 +8,13 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
-	"fmt"
-	"os"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/regmint/regmint/agent/config"
-	"github.com/regmint/regmint/agent/minter"
 	"github.com/regmint/regmint/providers"
 )
 
@@ -43,74 +38,6 @@ type source struct {
 	// Under Core.mu: the configuration it is known to fit, and its last use.
 	fits *snapshot
 	used time.Time
-}
-
-// Mint implements providers.Source and notes that it runs: programs and
-// sessions write the very files that are watched.
-func (s *source) Mint(ctx context.Context, r providers.Request) (providers.Credential, error) {
-	defer s.work.begin()()
-	c, err := s.Source.Mint(ctx, r)
-	if err == nil {
-		s.failedOn.Store(nil)
-	} else if len(s.watches) > 0 {
-		now := stateOf(s.watches)
-		s.failedOn.Store(&now)
-	}
-	return c, err
-}
-
-// renewed reports that a file which the last failure rested on is another one
-// by now: somebody has logged in, and the very next get must see it, whether
-// the watcher has told of it or not.
-func (s *source) renewed() bool {
-	on := s.failedOn.Load()
-	return on != nil && *on != stateOf(s.watches)
-}
-
-// stateOf tells one state of files from another.
-func stateOf(files []string) string {
-	var b strings.Builder
-	for _, f := range files {
-		if info, err := os.Stat(f); err == nil {
-			fmt.Fprint(&b, info.Size(), " ", info.ModTime().UnixNano())
-		}
-		b.WriteByte('\n')
-	}
-	return b.String()
-}
-
-// RefreshEarly implements providers.EarlyRefresher for those that do.
-func (s *source) RefreshEarly() bool {
-	e, ok := s.Source.(providers.EarlyRefresher)
-	return ok && e.RefreshEarly()
-}
-
-// ownWork tells changes of files that a source makes itself from others.
-type ownWork struct {
-	mu      sync.Mutex
-	running int
-	ended   time.Time
-}
-
-func (w *ownWork) begin() (end func()) {
-	w.mu.Lock()
-	w.running++
-	w.mu.Unlock()
-	return func() {
-		w.mu.Lock()
-		w.running--
-		w.ended = time.Now()
-		w.mu.Unlock()
-	}
-}
-
-// echo is how long after its work a change of a file counts as a source's own.
-const echo = time.Second
-
-func (w *ownWork) wrote() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.running > 0 || time.Since(w.ended) < echo
 }
 
 // envNames lists the caller's variables that decide who account is.
@@ -263,37 +190,6 @@ func (c *Core) open(s *snapshot, a providers.Account, p providers.Provider, name
 	return src, key, nil
 }
 
-// lookup is the source of key where it is open and made of a.
-func (c *Core) lookup(s *snapshot, key sourceKey, a providers.Account) (*source, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	src := c.sources[key]
-	if src == nil {
-		return nil, nil
-	}
-	if src.fits != s {
-		if c.state.Load() != s {
-			return nil, errStale
-		}
-		if !sameAccount(src.account, a) {
-			delete(c.sources, key)
-			return nil, nil
-		}
-		src.fits = s
-	}
-	src.used = c.now()
-	return src, nil
-}
-
-// current reports that nothing has taken the place of src, which answers for a
-// in j, since it was opened.
-func (c *Core) current(src *source, a providers.Account, j *job) bool {
-	c.mu.Lock()
-	open := c.sources[src.key] == src
-	c.mu.Unlock()
-	return open && j.owns(a)
-}
-
 // schemeJob marks a secret kept in the memory of a job.
 const schemeJob = "job"
 
@@ -342,101 +238,4 @@ func hostOf(a providers.Account) providers.Host {
 		}
 	}
 	return providers.Host{}
-}
-
-// identityIdle is how long the identity of a caller that has gone is kept.
-const identityIdle = time.Hour
-
-// forgetIdle closes what was opened for the variables of callers that no longer
-// ask, and drops what was minted with them: each CI job brings a token of its
-// own, which must not be kept for ever.
-func (c *Core) forgetIdle() {
-	old := map[uint64]sourceKey{}
-	c.mu.Lock()
-	for k, src := range c.sources {
-		if k.env != "" && c.now().Sub(src.used) > identityIdle {
-			old[src.opened] = k
-		}
-	}
-	c.mu.Unlock()
-	if len(old) == 0 {
-		return
-	}
-	for _, v := range c.mint.Views() {
-		if v.Held > 0 {
-			delete(old, v.ID.Opened) // a job lives by it
-		}
-	}
-	c.mu.Lock()
-	for opened, k := range old {
-		if src := c.sources[k]; src == nil || src.opened != opened || c.now().Sub(src.used) <= identityIdle {
-			delete(old, opened)
-			continue
-		}
-		delete(c.sources, k)
-	}
-	c.mu.Unlock()
-	c.mint.Drop(func(id minter.ID) bool { _, ok := old[id.Opened]; return ok })
-}
-
-// dropChanged forgets sources and credentials of accounts that are no longer
-// as they were.
-func (c *Core) dropChanged(accounts []providers.Account) {
-	now := map[string]providers.Account{}
-	for _, a := range accounts {
-		now[accountID(a, nil)] = a
-	}
-	gone := map[string]bool{}
-	c.mu.Lock()
-	for k, src := range c.sources {
-		if ownedByJob(src.account.Layer) || src.account.Layer == providers.LayerAmbient {
-			continue
-		}
-		a, ok := now[k.account]
-		if !ok || !sameAccount(a, src.account) {
-			delete(c.sources, k)
-			gone[k.account] = true
-		}
-	}
-	c.mu.Unlock()
-	if len(gone) > 0 {
-		c.mint.Drop(func(id minter.ID) bool { return gone[id.Account] })
-	}
-	c.mint.ForgetFailures(func(minter.ID) bool { return true })
-}
-
-// sameAccount ignores where an account stands in its file.
-func sameAccount(a, b providers.Account) bool {
-	a.Source, b.Source = "", ""
-	return reflect.DeepEqual(a, b)
-}
-
-// closeSource makes the next get open an account anew.
-func (c *Core) closeSource(src *source) {
-	c.mu.Lock()
-	if c.sources[src.key] == src {
-		delete(c.sources, src.key)
-	}
-	c.mu.Unlock()
-	c.mint.ForgetFailures(func(id minter.ID) bool { return id.Opened == src.opened })
-}
-
-// closeSources makes the next get open every account anew.
-func (c *Core) closeSources() {
-	c.mu.Lock()
-	clear(c.sources)
-	c.mu.Unlock()
-	c.mint.Drop(func(minter.ID) bool { return true })
-}
-
-// dropSources forgets the sources of account ids and all they minted.
-func (c *Core) dropSources(match func(account string) bool) int {
-	c.mu.Lock()
-	for k := range c.sources {
-		if match(k.account) {
-			delete(c.sources, k)
-		}
-	}
-	c.mu.Unlock()
-	return c.mint.Drop(func(id minter.ID) bool { return match(id.Account) })
 }
