@@ -140,10 +140,12 @@ func (m *metadata) refused(w *wire, err error) error {
 	if !ok {
 		return err
 	}
-	switch a.status {
-	case http.StatusNotFound:
+	switch {
+	case a.status == http.StatusNotFound && m.s.plan.identity == "" && m.s.account.Layer == providers.LayerAmbient:
+		return m.s.fail(w.host, providers.NoAccount, "", errors.New("no Google credentials here: this machine has no service account"))
+	case a.status == http.StatusNotFound:
 		return w.as(providers.Misconfigured, "give the machine or pod a service account", "the metadata server knows no service account %s", m.account)
-	case http.StatusForbidden:
+	case a.status == http.StatusForbidden:
 		return w.as(providers.Denied, "grant "+roleWorkload+" to the Kubernetes service account", "the metadata server gives no token of %s", m.account)
 	}
 	return err

@@ -3,7 +3,9 @@
 package gar
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,12 +49,12 @@ func (s *source) externalFile(name string, f *file) (identity, error) {
 		if !isAbs(src.File) {
 			return nil, errors.New("the file of its identity token has a relative path")
 		}
-		id.subject = func(_ context.Context, h providers.Host) (string, error) { return s.tokenFile(h, src) }
+		id.subject = func(_ context.Context, h providers.Host) (string, error) { return s.tokenFile(h, src, id.kind) }
 	case src.URL != "":
 		if err := s.mayFetch(src.URL); err != nil {
 			return nil, err
 		}
-		id.subject = func(ctx context.Context, h providers.Host) (string, error) { return s.tokenURL(ctx, h, src) }
+		id.subject = func(ctx context.Context, h providers.Host) (string, error) { return s.tokenURL(ctx, h, src, id.kind) }
 	case len(src.Certificate) > 0:
 		return nil, errors.New("identities by certificate (X.509 federation) cannot be used here: give the job an OIDC token")
 	default:
@@ -81,20 +83,20 @@ func (s *source) mayFetch(raw string) error {
 	return &hinted{fmt.Errorf("it fetches its identity token from %s", httpx.Printable(u.Host, 100)), "if you know it, write an account with credentials and allow_url = true"}
 }
 
-func (s *source) tokenFile(h providers.Host, src origin) (string, error) {
+func (s *source) tokenFile(h providers.Host, src origin, kind string) (string, error) {
 	name := httpx.Printable(src.File, 120)
 	b, err := readFile(src.File)
 	if err != nil {
 		return "", s.fail(h, providers.Misconfigured, "", fmt.Errorf("identity token: %s: %w", name, err))
 	}
-	t, err := src.subject(b)
+	t, err := src.subject(b, kind)
 	if err != nil {
 		return "", s.fail(h, providers.Misconfigured, "", fmt.Errorf("identity token: %s: %w", name, err))
 	}
 	return t, s.alive(h, name, t)
 }
 
-func (s *source) tokenURL(ctx context.Context, h providers.Host, src origin) (string, error) {
+func (s *source) tokenURL(ctx context.Context, h providers.Host, src origin, kind string) (string, error) {
 	header := http.Header{"Accept": {"application/json, text/plain"}}
 	for k, v := range src.Headers {
 		header.Set(k, v)
@@ -107,7 +109,7 @@ func (s *source) tokenURL(ctx context.Context, h providers.Host, src origin) (st
 		}
 		return "", &out
 	}
-	t, err := src.subject(res.Body)
+	t, err := src.subject(res.Body, kind)
 	if err != nil {
 		return "", s.fail(h, providers.Unavailable, "", fmt.Errorf("identity token at %s: %w", httpx.Printable(res.URL.Host, 100), err))
 	}
@@ -115,7 +117,9 @@ func (s *source) tokenURL(ctx context.Context, h providers.Host, src origin) (st
 }
 
 // subject takes the identity token out of what a file or URL gave.
-func (o origin) subject(b []byte) (string, error) {
+// What is no such token is not sent: who wrote the file may name a file of
+// others.
+func (o origin) subject(b []byte, kind string) (string, error) {
 	t := strings.TrimSpace(string(b))
 	if o.Format.Type == "json" {
 		v, err := httpx.ParseJSON(b)
@@ -131,10 +135,24 @@ func (o origin) subject(b []byte) (string, error) {
 	switch {
 	case t == "":
 		return "", errors.New("it is empty")
+	case kind != tokenTypeSAML && !looksJWT(t):
+		return "", errors.New("it holds no JWT")
 	case httpx.HasBreak(t):
 		return "", errors.New("it holds a line break or a NUL byte")
 	}
 	return t, nil
+}
+
+const tokenTypeSAML = "urn:ietf:params:oauth:token-type:saml2"
+
+// looksJWT holds for three parts of which the first is a JSON object in base64.
+func looksJWT(t string) bool {
+	parts := strings.Split(t, ".")
+	if len(parts) != 3 {
+		return false
+	}
+	head, err := base64.RawURLEncoding.DecodeString(parts[0])
+	return err == nil && json.Valid(head) && bytes.HasPrefix(head, []byte("{"))
 }
 
 // alive refuses a token that says itself that it is expired: Google says it

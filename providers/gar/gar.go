@@ -36,7 +36,7 @@ type Provider struct{ machine *presence }
 
 // New returns the provider. It remembers whether this machine has a metadata
 // server.
-func New() Provider { return Provider{machine: &presence{}} }
+func New() Provider { return Provider{machine: &presence{product: productFile}} }
 
 // Name implements providers.Provider.
 func (Provider) Name() string { return "gar" }
@@ -51,11 +51,11 @@ func (Provider) Env() []string { return envNames() }
 func (Provider) Options() any { return &Options{} }
 
 // MintedUser implements providers.MintedUser: an access token lives an hour. A
-// docker-credential-gcr writes its version into the name. _json_key is none: a
-// key lives long.
+// docker-credential-gcr writes its version into the name, gcloud's own helper
+// takes _dcgcloud_token. _json_key is none: a key lives long.
 func (Provider) MintedUser(h providers.Host, name string, _ providers.Secret, _ time.Time) (time.Duration, bool) {
 	gcr := strings.HasPrefix(name, "_dcgcr_") && strings.HasSuffix(name, "_token")
-	if !isRegistry(h) || name != user && !gcr {
+	if !isRegistry(h) || name != user && name != "_dcgcloud_token" && !gcr {
 		return 0, false
 	}
 	return time.Hour, true
@@ -91,7 +91,7 @@ func (p Provider) open(a providers.Account, d providers.Deps) (*source, error) {
 	}
 	machine := p.machine
 	if machine == nil || o.MetadataEndpoint != "" {
-		machine = &presence{}
+		machine = &presence{product: productFile}
 	}
 	return &source{account: a, plan: plan, deps: d, http: c, machine: machine}, nil
 }

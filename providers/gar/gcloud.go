@@ -33,17 +33,71 @@ const gcloudLimit = 20 * time.Second
 const renewAt = "30m"
 
 // answers reports whether gcloud is there and has an account. The token it
-// gives on the way is kept.
+// gives on the way is kept. A caller who names an account or a configuration
+// gets no other identity in its place.
 func (g *gcloud) answers(ctx context.Context, h providers.Host) (bool, error) {
 	a, err := g.ask(ctx, h)
 	switch {
 	case err == nil:
 		g.got = &a
 		return true, nil
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errNoGcloudAccount):
-		return false, nil
+	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errNoGcloudAccount):
+		return false, err
 	}
-	return false, err
+	if name := g.s.namesGcloud(); name != "" {
+		why := "gcloud is not logged in as that"
+		if errors.Is(err, fs.ErrNotExist) {
+			why = "gcloud is not installed"
+		}
+		return false, g.s.fail(h, providers.LoginRequired, g.login(), fmt.Errorf("%s is set, and %s", name, why))
+	}
+	return false, nil
+}
+
+// namesGcloud is the caller's variable that names an identity of gcloud's; ""
+// where there is none.
+func (s *source) namesGcloud() string {
+	for _, n := range []string{envImpersonate, envAccount, envConfiguration} {
+		if s.deps.Env[n] != "" {
+			return n
+		}
+	}
+	return ""
+}
+
+// hasGcloud reports whether gcloud may be logged in. Any command of gcloud makes
+// its data bases; a login writes its account into a configuration, too. To start
+// gcloud for the answer takes a second.
+func hasGcloud(dir string) bool {
+	for _, f := range credentialFiles {
+		if _, err := os.Stat(filepath.Join(dir, f)); dir != "" && err == nil {
+			return hasAccount(dir)
+		}
+	}
+	return false
+}
+
+// hasAccount reports whether the active configuration names an account, or
+// cannot be read.
+func hasAccount(dir string) bool {
+	active, err := readFile(filepath.Join(dir, "active_config"))
+	name := strings.TrimSpace(string(active))
+	if errors.Is(err, fs.ErrNotExist) {
+		name, err = "default", nil
+	}
+	if err != nil || name == "" || name != filepath.Base(name) {
+		return true
+	}
+	text, err := readFile(filepath.Join(dir, "configurations", "config_"+name))
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	for line := range strings.Lines(string(text)) {
+		if key, value, ok := strings.Cut(line, "="); ok && strings.TrimSpace(key) == "account" && strings.TrimSpace(value) != "" {
+			return true
+		}
+	}
+	return false
 }
 
 func (g *gcloud) token(ctx context.Context, c call) (access, error) {

@@ -122,7 +122,7 @@ func (s *source) search(ctx context.Context, h providers.Host) (identity, error)
 			return nil, s.fail(h, providers.Misconfigured, "", fmt.Errorf("%s: %w", httpx.Printable(name, 200), err))
 		}
 	}
-	if hasGcloud(dir) {
+	if s.namesGcloud() != "" || hasGcloud(dir) {
 		g := &gcloud{s: s}
 		if there, err := g.answers(ctx, h); err != nil || there {
 			return g, err
@@ -197,15 +197,6 @@ func adcFile(dir string) string {
 // credentialFiles are where gcloud keeps its logins; none of them: nobody is
 // logged in, and there is no need to start it.
 var credentialFiles = []string{"credentials.db", "access_tokens.db", "legacy_credentials"}
-
-func hasGcloud(dir string) bool {
-	for _, f := range credentialFiles {
-		if _, err := os.Stat(filepath.Join(dir, f)); dir != "" && err == nil {
-			return true
-		}
-	}
-	return false
-}
 
 // ambientFiles are the files that the search reads.
 func (s *source) ambientFiles() []string {

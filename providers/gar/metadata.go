@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -36,10 +37,16 @@ type presence struct {
 	mu    sync.Mutex
 	asked bool
 	there bool
+	// product is the file that says what the machine is.
+	product string
 }
 
+// productFile holds "Google Compute Engine" on Google's machines, in pods too.
+const productFile = "/sys/class/dmi/id/product_name"
+
 // has asks once. A caller that gave up says nothing about the machine: that is
-// an error.
+// an error. On a machine of Google's no answer means not yet: GKE's server needs
+// some seconds to know a new pod.
 func (p *presence) has(ctx context.Context, base string, c *httpx.Client, h providers.Host) (bool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -49,10 +56,12 @@ func (p *presence) has(ctx context.Context, base string, c *httpx.Client, h prov
 	probe, cancel := context.WithTimeout(ctx, probeLimit)
 	defer cancel()
 	res, err := c.Do(probe, httpx.Request{Host: h, What: whatMetadata, URL: base + "/", Header: flavor, SameOrigin: true})
-	if ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil {
 		return false, err
 	}
-	p.asked, p.there = true, res != nil && res.Header.Get("Metadata-Flavor") == "Google"
+	p.there = res != nil && res.Header.Get("Metadata-Flavor") == "Google"
+	product, _ := os.ReadFile(p.product)
+	p.asked = p.there || !strings.HasPrefix(string(product), "Google")
 	return p.there, nil
 }
 

@@ -49,9 +49,10 @@ func (p *plan) checkPurposes() error {
 
 // choice is what a request is minted with.
 type choice struct {
-	scopes   []string
-	account  string // to impersonate in place of service_account; "" = none
-	readOnly bool   // scopes are the read-only one
+	scopes     []string
+	account    string // to impersonate in place of service_account; "" = none
+	everywhere bool   // account is for every repository
+	readOnly   bool   // scopes are the read-only one
 }
 
 // choose finds the least that covers the grants.
@@ -70,7 +71,7 @@ func (p *plan) choose(gs []providers.Grant) choice {
 	}
 	for _, w := range p.purposes {
 		if !slices.ContainsFunc(gs, func(g providers.Grant) bool { return !w.covers(g) }) {
-			c.account = w.account
+			c.account, c.everywhere = w.account, w.repository == ""
 			break
 		}
 	}
@@ -96,11 +97,15 @@ func (w purpose) covers(g providers.Grant) bool {
 }
 
 // wider says whether the token may do more than the grants. Google narrows to
-// no repository; the account of a purpose is what narrow_to says it is.
+// no repository; the account of a purpose is what narrow_to says it is, which
+// for "*" is one for every repository.
 func wider(gs []providers.Grant, c choice, scoped bool) bool {
-	if len(gs) == 0 || c.account != "" {
-		return false
-	}
 	everywhere := !slices.ContainsFunc(gs, func(g providers.Grant) bool { return g.Repository != "" })
+	switch {
+	case len(gs) == 0:
+		return false
+	case c.account != "":
+		return c.everywhere && !everywhere
+	}
 	return !everywhere || !c.readOnly || !scoped
 }

@@ -41,7 +41,7 @@ func TestTheLeastServiceAccountAndScopeThatCoverTheGrants(t *testing.T) {
 		{[]providers.Grant{push("acme/images/web")}, at("images-writer"), google.ScopeCloudPlatform, false},
 		{[]providers.Grant{{Repository: "acme/images/web"}}, at("images-writer"), google.ScopeCloudPlatform, false},
 		{[]providers.Grant{pull("acme/images/app"), push("acme/images/web")}, at("images-writer"), google.ScopeCloudPlatform, false},
-		{[]providers.Grant{pull("acme/imagesque/app")}, at("reader"), google.ScopeReadOnly, false},
+		{[]providers.Grant{pull("acme/imagesque/app")}, at("reader"), google.ScopeReadOnly, true},
 		{[]providers.Grant{pull("")}, at("reader"), google.ScopeReadOnly, false},
 		{[]providers.Grant{push("other/images/app")}, ciAddress, google.ScopeCloudPlatform, true},
 		{[]providers.Grant{{Repository: "acme/images/app", Access: providers.Delete}}, ciAddress, google.ScopeCloudPlatform, true},

@@ -5,6 +5,7 @@ package gar
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -131,10 +132,26 @@ func (w *wire) take(t *oauth2.Token, err error, local string) (access, error) {
 		return access{}, w.unusable(errors.New("the answer holds no token"))
 	}
 	a := access{value: providers.NewSecret(v)}
-	if !t.Expiry.IsZero() {
+	switch {
+	case !t.Expiry.IsZero():
 		a.life = max(time.Until(t.Expiry).Round(time.Second), time.Nanosecond) // never "not said"
+	case w.saysNoLife():
+		a.life = time.Nanosecond
 	}
 	return a, nil
+}
+
+// saysNoLife reports an expires_in of zero or less, which the library takes for
+// none at all.
+func (w *wire) saysNoLife() bool {
+	var out struct {
+		ExpiresIn *json.Number `json:"expires_in"`
+	}
+	if json.Unmarshal(w.body, &out) != nil || out.ExpiresIn == nil {
+		return false
+	}
+	n, err := out.ExpiresIn.Float64()
+	return err == nil && n <= 0
 }
 
 // said is the answer of a refusal: its status, OAuth 2.0 error code and
