@@ -29,7 +29,7 @@ func (l *login) device(ctx context.Context) (providers.LoginResult, error) {
 		return providers.LoginResult{}, err
 	}
 	if t.refresh.IsZero() {
-		return providers.LoginResult{}, s.fail(l.q.Host, providers.Unavailable, errors.New("Entra gave no refresh token: the application must allow offline_access"))
+		return providers.LoginResult{}, s.fail(l.q.Host, providers.Unavailable, errors.New("no refresh token from Entra: the application must allow offline_access"))
 	}
 	if _, err := l.judge(ctx, func(*source) identity { return fixed{t} }); err != nil {
 		return providers.LoginResult{}, l.stranger(t, err)
@@ -101,7 +101,7 @@ func (f *deviceFlow) begin(ctx context.Context) error {
 	user, _ := m["user_code"].(string)
 	at := firstText(m, "verification_uri", "verification_url")
 	if err != nil || code == "" || user == "" || !isHTTPS(at) {
-		return s.fail(h, providers.Unavailable, errors.New("Entra: the answer holds no device code"))
+		return s.fail(h, providers.Unavailable, errors.New("the answer of Entra holds no device code"))
 	}
 	f.code, f.expires, f.interval = providers.NewSecret(code), s.deps.Now().Add(deviceLife), deviceInterval
 	if n, ok := whole(m["expires_in"]); ok && n > 0 && n < int64(deviceLife/time.Second) {

@@ -60,7 +60,7 @@ func TestIdentitiesReadAsTheyAreWritten(t *testing.T) {
 			t.Errorf("%s: %s %v", s, b, err)
 		}
 	}
-	for _, s := range []string{"enviroment", "gitlab:NAME", "file:/x", "AZ"} {
+	for _, s := range []string{"surroundings", "gitlab:NAME", "file:/x", "AZ"} {
 		var i Identity
 		if err := i.UnmarshalText([]byte(s)); err == nil || !strings.Contains(err.Error(), "workload") {
 			t.Errorf("%s: %v", s, err)

@@ -223,7 +223,7 @@ func rejected(err error, body []byte, c circumstances, secrets ...providers.Secr
 			out.Kind, out.Hint = providers.LoginRequired, c.loginRequired
 		}
 		if r.text != "" {
-			out.Err = fmt.Errorf("Entra: %s: %s", r.oauth, r.text)
+			out.Err = fmt.Errorf("refused by Entra: %s: %s", r.oauth, r.text)
 		}
 		return &out
 	}

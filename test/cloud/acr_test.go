@@ -365,3 +365,36 @@ func TestWithoutAnAzureIdentityAPublicImageIsPulled(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestALivingAzureTokenIsServedWhileAzureFails(t *testing.T) {
+	r := newAzure(t)
+	r.az.Set(func(o *azure.Options) { o.RefreshLife = 10 * time.Second })
+	w := newWorld(t, r.cloud)
+	w.configure(r.account(r.ids(r.app), fmt.Sprintf("client_secret = %q", "file:"+w.write("secret", r.secret))))
+	ref := r.reg.Host + "/team/app:1"
+	w.pushPull(ref)
+	r.cloud.Inject(fakecloud.Fault{Host: r.reg.Host, Path: "/oauth2/exchange", Status: http.StatusServiceUnavailable})
+	first := w.mustGet(r.reg.Host)
+	failures := func() int {
+		return r.cloud.Count(func(q fakecloud.Request) bool {
+			return q.Path == "/oauth2/exchange" && q.Status == http.StatusServiceUnavailable
+		})
+	}
+	w.eventually("a renewal is tried, and the living token served", func() bool {
+		a := w.get(r.reg.Host)
+		return failures() > 0 && a.Secret == first.Secret
+	})
+	var last answer
+	w.eventually("the token is over and the failure is told", func() bool {
+		last = w.get(r.reg.Host)
+		return last.failure != ""
+	})
+	if !strings.Contains(last.failure, "HTTP 503") {
+		t.Errorf("%+v", last)
+	}
+	r.cloud.ClearFaults()
+	w.eventually("Azure is back", func() bool { return w.get(r.reg.Host).Secret != "" })
+	if err := w.pull(ref); err != nil {
+		t.Error(err)
+	}
+}
