@@ -75,22 +75,25 @@ func (a *absence) write(endpoint string, there bool, now time.Time) {
 }
 
 // nobody is the answer of an account that says nothing about who it is, on a
-// machine that is nobody.
-func (c *call) nobody(why string) *providers.Error {
+// machine that is nobody. profile is the one that was named and holds nothing.
+func (c *call) nobody(profile, why string) *providers.Error {
+	if profile != "" {
+		return c.fail(providers.Misconfigured, "", fmt.Errorf("profile %q holds no credentials, %s", httpx.Printable(profile, 60), why))
+	}
 	if c.account.Layer == providers.LayerAmbient {
 		return c.fail(providers.NoAccount, "", errors.New("no AWS identity here: no variables, no profile in ~/.aws, "+why))
 	}
-	return c.fail(providers.Misconfigured, "set profile, sso_session, web_identity or access_key_id, or run: regmint login "+c.host.String(),
-		errors.New("no AWS identity here: no profile in ~/.aws, "+why))
+	return c.fail(providers.Misconfigured, "run: regmint login "+c.host.String(), errors.New("no AWS identity here: no profile in ~/.aws, "+why))
 }
 
-// instance asks IMDSv2 for the machine's role.
-func (c *call) instance() *plan {
+// instance asks IMDSv2 for the machine's role. profile is the one that was named
+// and leads here.
+func (c *call) instance(profile string) *plan {
 	endpoint := strings.TrimSuffix(cmp.Or(c.options.MetadataEndpoint, instanceEndpoint), "/")
 	const who = "this machine's role"
 	return &plan{who: who, first: func(ctx context.Context, c *call, _ string) (session, error) {
 		if strings.EqualFold(c.deps.Env[envNoMetadata], "true") {
-			return session{}, c.nobody("and AWS_EC2_METADATA_DISABLED is set")
+			return session{}, c.nobody(profile, "and AWS_EC2_METADATA_DISABLED is set")
 		}
 		absent, seen := c.metadata.read(endpoint, c.deps.Now())
 		limit := patience
@@ -105,13 +108,13 @@ func (c *call) instance() *plan {
 			limit = probe
 		}
 		if absent {
-			return session{}, c.nobody("no container's and no machine's role")
+			return session{}, c.nobody(profile, "no role of a container or machine")
 		}
 		short, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
 		creds, err := c.askInstance(short, endpoint)
 		if err != nil {
-			return session{}, c.noInstance(ctx, endpoint, seen, err)
+			return session{}, c.noInstance(ctx, endpoint, profile, seen, err)
 		}
 		c.metadata.write(endpoint, true, c.deps.Now())
 		return session{who: who, renew: "the machine's metadata service gave them"}.with(creds), nil
@@ -183,16 +186,16 @@ func (c *call) readMetadata(what string, body []byte) (aws.Credentials, error) {
 
 // noInstance tells a machine that is none of EC2 from one whose metadata
 // service fails.
-func (c *call) noInstance(ctx context.Context, endpoint string, seen bool, err error) error {
+func (c *call) noInstance(ctx context.Context, endpoint, profile string, seen bool, err error) error {
 	if _, lost := errors.AsType[*httpx.TransportError](err); lost && !seen && ctx.Err() == nil {
 		c.metadata.write(endpoint, false, c.deps.Now())
-		return c.nobody("no container's and no machine's role")
+		return c.nobody(profile, "no role of a container or machine")
 	}
 	if res, ok := errors.AsType[*httpx.StatusError](err); ok {
 		c.metadata.write(endpoint, true, c.deps.Now())
 		switch {
 		case res.Status == http.StatusNotFound:
-			return c.nobody("and the machine has no role")
+			return c.nobody(profile, "and the machine has no role")
 		case res.Status < 500:
 			return c.fail(providers.Misconfigured, "see the machine's metadata options", fmt.Errorf("metadata service: HTTP %d", res.Status))
 		}

@@ -196,6 +196,17 @@ func TestNobodyIsNoAccountWhereNothingWasConfigured(t *testing.T) {
 	}
 }
 
+func TestANamedProfileThatHoldsNothingIsNamed(t *testing.T) {
+	t.Parallel()
+	c := start(t)
+	p := c.person(t, nil)
+	p.file(".aws/config", "[default]\nregion = eu-west-1\n[profile empty]\nregion = eu-west-1\n")
+	_, err := mint(t, p.ambient(envProfile, "empty", envNoMetadata, "true"), hostOne)
+	wants(t, err, providers.Misconfigured, `profile "empty" holds no credentials`)
+	_, err = mint(t, p.ambient(envNoMetadata, "true"), hostOne)
+	wants(t, err, providers.NoAccount, "no AWS identity here")
+}
+
 func TestECRPublicStaysOpenToEverybodyWhereAFoundIdentityFails(t *testing.T) {
 	t.Parallel()
 	c := start(t)

@@ -163,6 +163,9 @@ func (c *call) load(ctx context.Context, name string, f files) (cfg config.Share
 	if _, missing := errors.AsType[config.SharedConfigProfileNotExistError](err); missing {
 		return cfg, false, nil
 	}
+	if err != nil && !f.own() { // what another file holds is not repeated
+		return cfg, false, c.fail(providers.Misconfigured, "", fmt.Errorf("profile %q: the file that AWS_CONFIG_FILE or AWS_SHARED_CREDENTIALS_FILE names cannot be used", httpx.Printable(name, 60)))
+	}
 	if err != nil {
 		return cfg, false, c.fail(providers.Misconfigured, "", fmt.Errorf("profile %q: %s", httpx.Printable(name, 60), httpx.Clean(err.Error(), 160)))
 	}
@@ -263,23 +266,26 @@ func (c *call) profileFirst(ctx context.Context, cfg *config.SharedConfig, f fil
 		}
 		return processPlan(argv, who), nil
 	}
-	return c.machine()
+	return c.machine(cfg.Profile)
 }
 
 // machine is what is left where no profile says anything: the role of the
 // container or of the machine.
-func (c *call) machine() (*plan, error) {
+func (c *call) machine(profile string) (*plan, error) {
 	if p, err := c.container(); p != nil || err != nil {
 		return p, err
 	}
-	return c.instance(), nil
+	if named := cmp.Or(c.options.Profile, c.deps.Env[envProfile], c.deps.Env[envDefaultProfile]); named == "" {
+		profile = "" // a default profile is often a region and no more
+	}
+	return c.instance(profile), nil
 }
 
 // credentialSource reads the key of that name.
 func (c *call) credentialSource(from, who string) (*plan, error) {
 	switch strings.ToLower(from) {
 	case "ec2instancemetadata":
-		return c.instance(), nil
+		return c.instance(""), nil
 	case "ecscontainer":
 		p, err := c.container()
 		if p == nil && err == nil {

@@ -5,9 +5,11 @@
 package cloud
 
 import (
+	"context"
 	"crypto/sha1"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -15,6 +17,10 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	sdk "github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 
 	"github.com/regmint/regmint/test/fakecloud"
 	"github.com/regmint/regmint/test/fakecloud/aws"
@@ -527,4 +533,55 @@ func TestNativeSessionsOfAWSCleanUp(t *testing.T) {
 	if last := given[len(given)-1]; !strings.Contains(last.Policy, "ecr:BatchDeleteImage") || strings.Contains(last.Policy, "PutImage") || !strings.Contains(last.Policy, "repository/team/app") {
 		t.Errorf("policy %s", last.Policy)
 	}
+	// A long clean-up reads the session as the SDKs read a credential_process.
+	var got struct {
+		Version                                   int
+		AccessKeyID                               string `json:"AccessKeyId"`
+		SecretAccessKey, SessionToken, Expiration string
+	}
+	text := w.must("regmint", "get", ecrOne+"/team/app=delete", "--format", "credential-process")
+	if err := json.Unmarshal([]byte(text), &got); err != nil || got.Version != 1 || got.Expiration == "" {
+		t.Fatalf("%v: %s", err, text)
+	}
+	client := ecr.New(ecr.Options{
+		Region: "eu-west-1", HTTPClient: r.cloud.Client(),
+		Credentials: sdk.CredentialsProviderFunc(func(context.Context) (sdk.Credentials, error) {
+			return sdk.Credentials{AccessKeyID: got.AccessKeyID, SecretAccessKey: got.SecretAccessKey, SessionToken: got.SessionToken}, nil
+		}),
+	})
+	remove := func(repository string) error {
+		out, err := client.BatchDeleteImage(t.Context(), &ecr.BatchDeleteImageInput{RepositoryName: sdk.String(repository), ImageIds: []types.ImageIdentifier{{ImageTag: sdk.String("1")}}})
+		if err == nil && len(out.Failures) > 0 {
+			err = errors.New(string(out.Failures[0].FailureCode))
+		}
+		return err
+	}
+	if err := remove("team/app"); err != nil {
+		t.Errorf("delete: %v", err)
+	}
+	if err := remove("team/other"); err == nil || !strings.Contains(err.Error(), "AccessDenied") {
+		t.Errorf("delete elsewhere: %v", err)
+	}
+}
+
+func TestAnAWSTokenThatLivesIsServedWhileAWSFails(t *testing.T) {
+	r := newAmazon(t, aws.Options{TokenLife: 12 * time.Second})
+	w := newWorld(t, r.cloud)
+	w.configure(r.account(keysOf(w, r.bob.Keys())))
+	first := w.mustGet(ecrOne)
+	begin := time.Now()
+	r.aws.Fail(aws.Failure{Action: "ecr:GetAuthorizationToken", Status: 500, Code: "ServerException", Message: "no"})
+	time.Sleep(time.Until(begin.Add(8500 * time.Millisecond))) // below the floor: a mint is waited for, and fails
+	if a := w.mustGet(ecrOne); a.Secret != first.Secret {
+		t.Error("another token")
+	}
+	w.eventually("the token ends and the reason is told", func() bool {
+		a := w.get(ecrOne)
+		if a.Secret != "" && time.Since(begin) > 13*time.Second {
+			t.Fatal("a dead token was served")
+		}
+		return strings.Contains(a.failure, "ServerException")
+	})
+	r.aws.Recover()
+	w.eventually("the next mint", func() bool { return w.get(ecrOne).Secret != "" })
 }
