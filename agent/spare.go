@@ -42,6 +42,16 @@ func (c *Core) fetched(s *snapshot, k providers.Key, user string, secret provide
 	return 0, false
 }
 
+// KeepFetched keeps such a token until it expires; false where it is none.
+func (c *Core) KeepFetched(ctx context.Context, h providers.Host, user string, secret providers.Secret) (until time.Time, ok bool, err error) {
+	s := c.state.Load()
+	life, ok := c.fetched(s, providers.Key{Host: h}, user, secret)
+	if !ok {
+		return time.Time{}, false, nil
+	}
+	return c.now().Add(life), true, c.saveSpare(ctx, s, h, api.Login{Username: user, Secret: secret.Reveal()}, life)
+}
+
 // unsaid lists the variables that decide who the caller is at a recognised host
 // and that it has said nothing about.
 func (c *Core) unsaid(j *job, h providers.Host, l api.Login) []string {

@@ -178,6 +178,18 @@ func (r *loginRun) keep(ctx context.Context, t *trial) error {
 			return err
 		}
 	}
+	if t.account.Layer == providers.LayerSaved && r.o.as == "" {
+		until, fetched, err := r.local.KeepFetched(ctx, t.host, t.account.Username, t.secret)
+		if err != nil {
+			return err
+		}
+		if fetched { // by the product's own tool: it ends by itself
+			t.cred.ExpiresAt = until
+			r.sayKept(t, "")
+			r.a.say("used while regmint cannot mint for %s itself", t.host)
+			return nil
+		}
+	}
 	note, err := r.write(ctx, t)
 	if err != nil {
 		return err
