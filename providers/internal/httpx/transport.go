@@ -3,6 +3,7 @@
 package httpx
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -186,8 +187,21 @@ func firstOf(ss ...string) string {
 // sdkTransport is the transport under HTTPClient.
 type sdkTransport struct{ c *Client }
 
-// RoundTrip implements http.RoundTripper.
+// RoundTrip implements http.RoundTripper. It sends a copy of the body: smithy
+// closes its own as soon as the answer begins, and net/http, which may still be
+// looking for the body's end, ends the connection with the answer half read.
 func (t sdkTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body != nil && r.Body != http.NoBody {
+		b, err := io.ReadAll(r.Body)
+		_ = r.Body.Close()
+		if err != nil {
+			return nil, err
+		}
+		out := *r
+		out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }
+		out.Body, _ = out.GetBody()
+		r = &out
+	}
 	res, err := t.c.roundTrip(r)
 	if err != nil {
 		return nil, err
