@@ -5,6 +5,8 @@ package acr
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
 	"net/url"
 	"time"
 
@@ -17,6 +19,12 @@ import (
 func (l *login) device(ctx context.Context) (providers.LoginResult, error) {
 	s := l.s
 	s.deps.Env = nil // the account will be a written one
+	kept := s.plan.kind == byDevice && !l.account.Password.IsZero()
+	if l.account.Layer == providers.LayerConfigured && !kept {
+		e := s.fail(l.q.Host, providers.Misconfigured, fmt.Errorf("account %q has no place for the login", l.account.Name))
+		e.Hint = `write identity = "device" and password = "keyring:NAME"`
+		return providers.LoginResult{}, e
+	}
 	flow := &deviceFlow{
 		login: l, tenant: firstOf(s.plan.TenantID, anyTenant), client: firstOf(s.plan.ClientID, azureCLI),
 		scope: s.plan.Audience + "/.default offline_access",
@@ -31,15 +39,83 @@ func (l *login) device(ctx context.Context) (providers.LoginResult, error) {
 	if t.refresh.IsZero() {
 		return providers.LoginResult{}, s.fail(l.q.Host, providers.Unavailable, errors.New("no refresh token from Entra: the application must allow offline_access"))
 	}
-	if _, err := l.judge(ctx, func(*source) identity { return fixed{t} }); err != nil {
-		return providers.LoginResult{}, l.stranger(t, err)
+	if t, err = l.settle(ctx, flow, t); err != nil {
+		return providers.LoginResult{}, err
+	}
+	out := providers.LoginResult{Account: l.account, Secret: t.refresh, Who: t.person()}
+	if kept && (s.plan.TenantID != "" || l.account.Layer == providers.LayerConfigured) {
+		return out, nil
 	}
 	o := s.plan.Options
 	o.Identity = Identity{Kind: byDevice}
 	o.TenantID = firstOf(o.TenantID, t.tenant)
-	out := providers.LoginResult{Account: l.account, Write: true, Secret: t.refresh, Who: t.person()}
-	out.Account.Options = l.written(o)
+	out.Account.Options, out.Write = l.written(o), true
 	return out, nil
+}
+
+// settle shows the person to the registry: as of their own tenant, else as of
+// one in which they are a guest. The registry does not say which is its own.
+func (l *login) settle(ctx context.Context, f *deviceFlow, t entraToken) (entraToken, error) {
+	by := func(t entraToken) error {
+		_, err := l.judge(ctx, func(*source) identity { return fixed{t} })
+		return err
+	}
+	err := by(t)
+	if providers.KindOf(err) != providers.Denied || l.s.plan.TenantID != "" {
+		return t, l.stranger(t, err)
+	}
+	for _, tenant := range l.tenants(ctx, f, t) {
+		guest, gerr := f.redeem(ctx, tenant, f.scope, t.refresh)
+		if gerr == nil && by(guest) == nil {
+			if guest.refresh.IsZero() {
+				guest.refresh = t.refresh
+			}
+			return guest, nil
+		}
+	}
+	return t, l.stranger(t, err)
+}
+
+// maxTenants bounds in how many tenants a guest is looked for.
+const maxTenants = 20
+
+// tenants lists the other tenants that know a person: GET /tenants of the
+// Resource Manager. None where that cannot be asked.
+func (l *login) tenants(ctx context.Context, f *deviceFlow, t entraToken) []string {
+	s, arm := l.s, l.s.cloud(l.q.Host).arm
+	manager, err := f.redeem(ctx, firstOf(t.tenant, anyTenant), arm+"/.default", t.refresh)
+	if err != nil {
+		return nil
+	}
+	res, err := s.http.Do(ctx, httpx.Request{
+		Host: l.q.Host, What: "tenants", URL: arm + "/tenants?api-version=2022-12-01", SameOrigin: true,
+		Header: http.Header{"Authorization": {"Bearer " + manager.value.Reveal()}, "Accept": {"application/json"}},
+	})
+	if err != nil {
+		return nil
+	}
+	v, err := httpx.ParseJSON(res.Body)
+	m, _ := v.(map[string]any)
+	list, _ := m["value"].([]any)
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, e := range list {
+		entry, _ := e.(map[string]any)
+		if id, _ := entry["tenantId"].(string); isGUID(id) && id != t.tenant && len(out) < maxTenants {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// redeem is the refresh token grant in a tenant.
+func (f *deviceFlow) redeem(ctx context.Context, tenant, scope string, refresh providers.Secret) (entraToken, error) {
+	return f.login.s.ask(ctx, f.login.q.Host, grant{
+		tenant: tenant, client: f.client, secrets: []providers.Secret{refresh}, words: f.words(),
+		form: url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh.Reveal()}, "scope": {scope}},
+	})
 }
 
 // stranger adds to a refusal which tenant the person is of: the registry does

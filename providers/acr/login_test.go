@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -50,6 +51,7 @@ func (p *terminal) Device(_ context.Context, d providers.Device) error {
 
 func (r *rig) login(ui *terminal, o Options, edit ...func(*providers.Account)) (providers.LoginResult, error) {
 	a := r.account(o)
+	a.Layer = providers.LayerSaved
 	for _, e := range edit {
 		e(&a)
 	}
@@ -107,6 +109,50 @@ func TestADeviceCodeSignsAPersonIn(t *testing.T) {
 	r.cloud.Advance(91 * 24 * time.Hour)
 	_, err = r.mint(s)
 	r.fails(err, providers.LoginRequired, "AADSTS700082", "regmint login "+r.host.String())
+}
+
+func TestAGuestIsFoundInTheRegistrysTenant(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.quick()
+	home, other := r.az.Tenant(azure.Public, "fabrikam.onmicrosoft.com"), r.az.Tenant(azure.Public, "")
+	jane := home.User("jane@fabrikam.example")
+	other.Invite(jane)
+	r.tenant.Invite(jane)
+	r.reg.Assign(jane, azure.AcrPull)
+	r.cloud.Handle("management.azure.com", http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if q.URL.Path != "/tenants" || q.URL.Query().Get("api-version") == "" || len(q.Header.Get("Authorization")) < 100 {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		var list []any
+		for _, x := range []*azure.Tenant{home, other, r.tenant} {
+			list = append(list, map[string]any{"id": "/tenants/" + x.ID, "tenantId": x.ID, "defaultDomain": x.Domain})
+		}
+		fakecloud.WriteJSON(w, http.StatusOK, map[string]any{"value": append(list, map[string]any{"tenantId": "../evil"})})
+	}))
+	res, err := r.login(&terminal{t: t, device: func(d providers.Device) error { return r.az.Approve(d.Code, jane) }}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, _ := res.Account.Options.(*Options)
+	if o.TenantID != r.tenant.ID || !strings.Contains(res.Who, r.tenant.ID) {
+		t.Errorf("%+v %q", o, res.Who)
+	}
+	r.works(r.keep(res))
+	// Signing in again to what is written writes nothing.
+	r.secrets["keyring:login"] = "over"
+	again, err := r.login(&terminal{t: t, device: func(d providers.Device) error { return r.az.Approve(d.Code, jane) }}, *o, savedLayer, func(a *providers.Account) { a.Password = ref(t, "keyring:login") })
+	if err != nil || again.Write || again.Secret.IsZero() {
+		t.Errorf("%v %+v", err, again)
+	}
+	r.works(r.keep(again))
+}
+
+func TestAnAccountInAPersonsOwnFileNeedsAPlaceForTheLogin(t *testing.T) {
+	r := newRig(t)
+	_, err := r.login(&terminal{t: t}, Options{Identity: identityOf(t, "device")}, func(a *providers.Account) { a.Layer = providers.LayerConfigured })
+	r.fails(err, providers.Misconfigured, "no place for the login", "keyring:NAME")
 }
 
 func TestOnePersonsLoginIsNeverRenewedTwiceAtOnce(t *testing.T) {
@@ -214,7 +260,7 @@ func TestADeviceCodeThatComesToNothing(t *testing.T) {
 	r.fails(err, providers.Misconfigured, "nowhere.example", "AADSTS90002")
 	ctx, cancel := context.WithCancel(t.Context())
 	ui := &terminal{t: t, device: func(providers.Device) error { cancel(); return nil }}
-	if _, err := r.shared.Login(ctx, providers.LoginRequest{Host: r.host, Account: r.account(Options{}), Deps: r.deps, UI: ui}); err == nil {
+	if _, err := r.shared.Login(ctx, providers.LoginRequest{Host: r.host, Account: r.open(Options{}, savedLayer).account, Deps: r.deps, UI: ui}); err == nil {
 		t.Error("logged in, interrupted")
 	}
 }

@@ -258,8 +258,10 @@ func TestAzureNativeTokensCleanUp(t *testing.T) {
 		want         int
 	}{
 		{http.MethodGet, "/acr/v1/_catalog", 200},
-		{http.MethodGet, "/acr/v1/team%2Fapp/_tags", 200}, {http.MethodDelete, "/acr/v1/team%2Fother", 401},
-		{http.MethodDelete, "/acr/v1/team%2Fapp/_tags/1", 202}, {http.MethodDelete, "/acr/v1/team%2Fapp", 202},
+		{http.MethodGet, "/acr/v1/team%2Fapp/_tags", 200},
+		{http.MethodDelete, "/acr/v1/team%2Fother", 401},
+		{http.MethodDelete, "/acr/v1/team%2Fapp/_tags/1", 202},
+		{http.MethodDelete, "/acr/v1/team%2Fapp", 202},
 	} {
 		q, err := http.NewRequestWithContext(t.Context(), tc.method, "https://"+r.reg.Host+tc.path, http.NoBody)
 		if err != nil {
