@@ -39,7 +39,7 @@ type flow struct {
 }
 
 func oidcOf(c *fakecloud.Cloud, region string) *ssooidc.Client {
-	return ssooidc.New(ssooidc.Options{Region: region, HTTPClient: c.Client(), Retryer: sdk.NopRetryer{}})
+	return ssooidc.New(ssooidc.Options{Region: region, HTTPClient: client(c), Retryer: sdk.NopRetryer{}})
 }
 
 func begin(t *testing.T, c *fakecloud.Cloud, scopes ...string) *flow {
@@ -155,7 +155,7 @@ func TestALoginFailsAsIdentityCenterFailsIt(t *testing.T) {
 }
 
 func portalOf(c *fakecloud.Cloud) *sso.Client {
-	return sso.New(sso.Options{Region: region, HTTPClient: c.Client(), Retryer: sdk.NopRetryer{}})
+	return sso.New(sso.Options{Region: region, HTTPClient: client(c), Retryer: sdk.NopRetryer{}})
 }
 
 func TestThePortalGivesWhatIsAssigned(t *testing.T) {
@@ -190,7 +190,7 @@ func TestThePortalGivesWhatIsAssigned(t *testing.T) {
 	is[*ssotypes.ResourceNotFoundException](t, err)
 	_, err = enter("x", one, "Dev")
 	is[*ssotypes.UnauthorizedException](t, err)
-	_, err = sso.New(sso.Options{Region: "us-east-1", HTTPClient: c.Client(), Retryer: sdk.NopRetryer{}}).
+	_, err = sso.New(sso.Options{Region: "us-east-1", HTTPClient: client(c), Retryer: sdk.NopRetryer{}}).
 		ListAccounts(t.Context(), &sso.ListAccountsInput{AccessToken: &token})
 	is[*ssotypes.UnauthorizedException](t, err)
 	a.Throttle("sso:GetRoleCredentials", 1)

@@ -100,7 +100,7 @@ func TestECRPublicWantsItsOwnRegionAndTwoPermissions(t *testing.T) {
 	c, a := start(t, aws.Options{})
 	ask := func(k aws.Keys, region string) error {
 		_, err := ecrpublic.New(ecrpublic.Options{
-			Region: region, HTTPClient: c.Client(), Credentials: keys(k), Retryer: sdk.NopRetryer{},
+			Region: region, HTTPClient: client(c), Credentials: keys(k), Retryer: sdk.NopRetryer{},
 			BaseEndpoint: sdk.String("https://api.ecr-public.us-east-1.amazonaws.com"),
 		}).GetAuthorizationToken(t.Context(), &ecrpublic.GetAuthorizationTokenInput{})
 		return err
@@ -113,7 +113,7 @@ func TestECRPublicWantsItsOwnRegionAndTwoPermissions(t *testing.T) {
 	}
 	refused(t, ask(full, region), "InvalidSignatureException", 400, "valid region")
 	// The SDK builds the names of other regions, which do not exist.
-	_, err := ecrpublic.New(ecrpublic.Options{Region: region, HTTPClient: c.Client(), Credentials: keys(full), Retryer: sdk.NopRetryer{}}).
+	_, err := ecrpublic.New(ecrpublic.Options{Region: region, HTTPClient: client(c), Credentials: keys(full), Retryer: sdk.NopRetryer{}}).
 		GetAuthorizationToken(t.Context(), &ecrpublic.GetAuthorizationTokenInput{})
 	if err == nil || !strings.Contains(strings.Join(c.Reached(), " "), "api.ecr-public.eu-west-1.amazonaws.com") {
 		t.Errorf("%v %v", err, c.Reached())

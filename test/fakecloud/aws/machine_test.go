@@ -21,7 +21,7 @@ import (
 )
 
 func imdsOf(c *fakecloud.Cloud, m *aws.Instance) *imds.Client {
-	return imds.New(imds.Options{Endpoint: m.URL, HTTPClient: c.Client(), Retryer: sdk.NopRetryer{}, ClientEnableState: imds.ClientEnabled, EnableFallback: sdk.FalseTernary})
+	return imds.New(imds.Options{Endpoint: m.URL, HTTPClient: client(c), Retryer: sdk.NopRetryer{}, ClientEnableState: imds.ClientEnabled, EnableFallback: sdk.FalseTernary})
 }
 
 func instanceKeys(t *testing.T, c *fakecloud.Cloud, m *aws.Instance) (sdk.Credentials, error) {

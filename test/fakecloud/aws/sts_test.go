@@ -95,7 +95,7 @@ func TestClockOfAClientMustBeRight(t *testing.T) {
 		refused(t, err, "SignatureDoesNotMatch", http.StatusForbidden, "15 min.")
 	}
 	// The SDK reads the Date of the refusal and signs again.
-	again := sts.New(sts.Options{Region: region, HTTPClient: c.Client(), Credentials: k})
+	again := sts.New(sts.Options{Region: region, HTTPClient: client(c), Credentials: k})
 	if _, err := again.GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{}); err != nil {
 		t.Error(err)
 	}
