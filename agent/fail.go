@@ -122,6 +122,9 @@ func message(h providers.Host, err error) string {
 	}
 	reason = oneLine(reason)
 	hint = oneLine(hint)
+	if n := utf8.RuneCountInString(prefix + reason + hint); n > maxLine && prefix != "" {
+		hint = strings.TrimSuffix(hint, " "+host.String()) // the line says it already, and these hosts are long
+	}
 	if room := maxLine - utf8.RuneCountInString(prefix) - utf8.RuneCountInString(hint); utf8.RuneCountInString(reason) > room {
 		reason = cut(reason, max(room, 40))
 	}

@@ -105,3 +105,14 @@ func TestAJobIsToldWhatCannotBeNarrowed(t *testing.T) {
 		}
 	}
 }
+
+func TestALongHostLeavesRoomForTheReason(t *testing.T) {
+	h, err := providers.ParseHost("111111111111.dkr.ecr.eu-west-1.amazonaws.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := message(h, &providers.Error{Kind: providers.Unavailable, Host: h, Err: errors.New("ecr:GetAuthorizationToken: ServerException: no answer from the service")})
+	if got != h.String()+": ecr:GetAuthorizationToken: ServerException: no answer from the service; try again, or see: regmint status" {
+		t.Error(got)
+	}
+}
