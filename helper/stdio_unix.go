@@ -32,6 +32,8 @@ func read(r io.Reader, b []byte, end time.Time) (int, error) {
 				return io.EOF
 			case !again(err):
 				return err
+			case time.Now().After(end): // ready, and yet not
+				return os.ErrDeadlineExceeded
 			}
 		}
 	})
@@ -57,6 +59,9 @@ func write(w io.Writer, s string, end time.Time) error {
 			if err != nil && !again(err) {
 				return err
 			}
+			if err != nil && time.Now().After(end) {
+				return os.ErrDeadlineExceeded
+			}
 			b = b[max(n, 0):]
 		}
 		return nil
@@ -80,19 +85,23 @@ func withFD(f *os.File, use func(fd int) error) error {
 }
 
 // wait returns when fd is ready, or broken: then the next call on it says how.
+// What is ready is ready after end too: on a machine under load the process may
+// have slept through it, and must not end without a word.
 func wait(fd int, events int16, end time.Time) error {
 	for {
-		left := time.Until(end)
-		if left <= 0 {
-			return os.ErrDeadlineExceeded
+		left, limit := time.Until(end), 0
+		if left > 0 {
+			limit = int(left/time.Millisecond) + 1
 		}
 		fds := [1]unix.PollFd{{Fd: int32(fd), Events: events}} //nolint:gosec // a descriptor is an int of C
-		n, err := unix.Poll(fds[:], int(left/time.Millisecond)+1)
-		if n > 0 {
+		n, err := unix.Poll(fds[:], limit)
+		switch {
+		case n > 0:
 			return nil
-		}
-		if err != nil && !again(err) {
+		case err != nil && !again(err):
 			return err
+		case err == nil && left <= 0:
+			return os.ErrDeadlineExceeded
 		}
 	}
 }
