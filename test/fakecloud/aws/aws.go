@@ -169,9 +169,9 @@ func (a *AWS) Count() map[string]int {
 type Assumed struct {
 	Time     time.Time
 	By       string // ARN of the caller, the subject of an identity token, or a person
-	Via      string // AssumeRole, AssumeRoleWithWebIdentity, GetRoleCredentials, imds, container
+	Via      string // AssumeRole, AssumeRoleWithWebIdentity, GetSessionToken, GetRoleCredentials, imds, container
 	Host     string // the name that was asked, "" for metadata
-	Role     string // ARN
+	Role     string // ARN, "" for a user's session
 	Session  string // name
 	External string // external id
 	Policy   string // session policy

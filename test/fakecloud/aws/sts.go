@@ -18,6 +18,7 @@ const (
 	shortest       = 900
 	longest        = 43200
 	longestChained = 3600
+	longestOfUser  = 129600 // of GetSessionToken
 	stsVersion     = "2011-06-15"
 )
 
@@ -83,6 +84,8 @@ func (a *AWS) stsAction(r *http.Request, body []byte, action string, form url.Va
 		return callerIdentity{XMLName: xml.Name{Local: action + "Result"}, Arn: k.caller, UserID: k.userID, Account: k.who.account}, nil
 	case "AssumeRole":
 		return a.assume(k, form, ep)
+	case "GetSessionToken":
+		return a.sessionToken(k, form, ep)
 	}
 	return nil, &refusal{status: 400, code: "InvalidAction", message: fmt.Sprintf("Could not find operation %s for version %s", action, stsVersion)}
 }
@@ -256,4 +259,48 @@ func (a *AWS) give(role *Role, w wish, by Assumed) assumedRole {
 	out.Credentials.AccessKeyID, out.Credentials.SecretAccessKey = k.AccessKeyID, k.SecretAccessKey
 	out.Credentials.SessionToken, out.Credentials.Expiration = k.SessionToken, iso(k.Expires)
 	return out
+}
+
+type sessionCredentials struct {
+	XMLName     xml.Name
+	Credentials struct {
+		AccessKeyID string `xml:"AccessKeyId"`
+		SecretAccessKey,
+		SessionToken,
+		Expiration string
+	}
+}
+
+// sessionToken serves GetSessionToken: a session of a user, who needs no
+// permission for it; sessions make none.
+func (a *AWS) sessionToken(k *accessKey, form url.Values, ep endpoint) (any, *refusal) {
+	if k.SessionToken != "" {
+		return nil, (&fault{accessDenied, "Cannot call GetSessionToken with session credentials"}).in(queryCodes)
+	}
+	seconds := longest
+	if form.Has("DurationSeconds") {
+		n, err := strconv.Atoi(form.Get("DurationSeconds"))
+		if err != nil || n < shortest || n > longestOfUser {
+			return nil, &refusal{
+				status: 400, code: "ValidationError",
+				message: fmt.Sprintf("1 validation error detected: Value '%s' at 'durationSeconds' failed to satisfy constraint: Member must have value between %d and %d", form.Get("DurationSeconds"), shortest, longestOfUser),
+			}
+		}
+		seconds = n
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	life := time.Duration(seconds) * time.Second
+	n := &accessKey{
+		Keys: Keys{
+			AccessKeyID: newID("ASIA"), SecretAccessKey: random(40), SessionToken: "IQoJb3JpZ2luX2Vj" + random(340), Expires: a.c.Now().Add(life).Truncate(time.Second),
+		},
+		caller: k.caller, userID: k.userID, who: k.who, made: a.c.Now(),
+	}
+	a.keys[n.AccessKeyID] = n
+	a.assumed = append(a.assumed, Assumed{Time: n.made, By: k.caller, Via: "GetSessionToken", Host: ep.host, Duration: life, Keys: n.Keys})
+	out := sessionCredentials{XMLName: xml.Name{Local: "GetSessionTokenResult"}}
+	out.Credentials.AccessKeyID, out.Credentials.SecretAccessKey = n.AccessKeyID, n.SecretAccessKey
+	out.Credentials.SessionToken, out.Credentials.Expiration = n.SessionToken, iso(n.Expires)
+	return out, nil
 }

@@ -280,3 +280,25 @@ func TestSTSFailsAsItIsTold(t *testing.T) {
 	_, err = stsOf(c, region, k).AssumeRole(t.Context(), &sts.AssumeRoleInput{RoleArn: sdk.String(roleCI), RoleSessionName: sdk.String("job")})
 	refused(t, err, "InternalFailure", http.StatusInternalServerError)
 }
+
+func TestUsersMakeSessionsAndSessionsDoNot(t *testing.T) {
+	c, a := start(t, aws.Options{})
+	user := a.User(userArn).Keys()
+	out, err := stsOf(c, region, keys(user)).GetSessionToken(t.Context(), &sts.GetSessionTokenInput{DurationSeconds: sdk.Int32(3600)})
+	if err != nil || out.Credentials.Expiration.Sub(c.Now()).Round(time.Minute) != time.Hour {
+		t.Fatalf("%+v %v", out, err)
+	}
+	made := aws.Keys{AccessKeyID: *out.Credentials.AccessKeyId, SecretAccessKey: *out.Credentials.SecretAccessKey, SessionToken: *out.Credentials.SessionToken}
+	who, err := stsOf(c, region, keys(made)).GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{})
+	if err != nil || *who.Arn != userArn {
+		t.Errorf("%+v %v", who, err)
+	}
+	_, err = stsOf(c, region, keys(made)).GetSessionToken(t.Context(), &sts.GetSessionTokenInput{})
+	refused(t, err, "AccessDenied", http.StatusForbidden, "session credentials")
+	_, err = stsOf(c, region, keys(user)).GetSessionToken(t.Context(), &sts.GetSessionTokenInput{DurationSeconds: sdk.Int32(899)})
+	refused(t, err, "ValidationError", http.StatusBadRequest, "between 900")
+	c.Advance(61 * time.Minute)
+	a.SetClockCheck(false)
+	_, err = stsOf(c, region, keys(made)).GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{})
+	refused(t, err, "ExpiredToken", http.StatusForbidden)
+}
