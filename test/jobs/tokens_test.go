@@ -89,8 +89,10 @@ func TestBuildkiteJobsAreWhoTheirOwnVariablesSay(t *testing.T) {
 	w, regs := tokenWorld(t, `identity_token = "buildkite"`+"\naudience = \"fakeregistry\"")
 	w.program("tools/buildkite-agent", buildkiteAgent)
 	job := func(n int) []string {
-		return []string{fmt.Sprint("BUILDKITE_JOB_ID=", n), fmt.Sprint("BUILDKITE_AGENT_ACCESS_TOKEN=agent-of-", n),
-			"BUILDKITE_AGENT_ENDPOINT=https://evil.example/v3", "OTHER_SECRET=x"}
+		return []string{
+			fmt.Sprint("BUILDKITE_JOB_ID=", n), fmt.Sprint("BUILDKITE_AGENT_ACCESS_TOKEN=agent-of-", n),
+			"BUILDKITE_AGENT_ENDPOINT=https://evil.example/v3", "OTHER_SECRET=x",
+		}
 	}
 	for n := range 2 {
 		w.assertion(regs[0], fmt.Sprint("token-", n), n)
