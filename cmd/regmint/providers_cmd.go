@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -21,13 +22,39 @@ func newProvidersCmd(a *app) *cobra.Command {
 			if len(args) == 1 {
 				return a.providerOf(args[0])
 			}
-			t := &table{header: []string{"PROVIDER", "KEYS OF ITS OWN", "READS"}}
 			for _, p := range a.providers {
-				t.add(text(p.Name()), text(dash(strings.Join(optionKeys(p), ", "))), text(dash(strings.Join(p.Env(), ", "))))
+				if err := a.print("%s\n%s%s", p.Name(), wrapped("keys", optionKeys(p)), wrapped("reads", p.Env())); err != nil {
+					return err
+				}
 			}
-			return a.print("%s", t.render(a.colour()))
+			return nil
 		}),
 	}
+}
+
+// wrapped is a labelled list in lines of at most 100 characters; "" for none.
+func wrapped(label string, words []string) string {
+	const width, margin = 100, "         "
+	var b strings.Builder
+	line := ""
+	for i, w := range words {
+		if i < len(words)-1 {
+			w += ","
+		}
+		switch {
+		case line == "":
+			line = fmt.Sprintf("  %-7s%s", label, w)
+		case len(line)+1+len(w) > width:
+			b.WriteString(line + "\n")
+			line = margin + w
+		default:
+			line += " " + w
+		}
+	}
+	if line != "" {
+		b.WriteString(line + "\n")
+	}
+	return b.String()
 }
 
 // optionKeys are the keys an account of this provider takes beside the common
