@@ -61,8 +61,6 @@ type plan struct {
 	who string
 	// profile is the profile of AWS that was chosen, "" for none.
 	profile string
-	// account is the AWS account the plan ends in, "" where only AWS knows.
-	account string
 	// first begins. A policy is given only where web says that it is taken.
 	first func(ctx context.Context, c *call, policy string) (session, error)
 	web   *role
@@ -136,9 +134,6 @@ func (c *call) plan(ctx context.Context) (*plan, error) {
 			r.externalID, r.duration = o.ExternalID, time.Duration(o.Duration)
 		}
 		p.roles = append(p.roles, r)
-	}
-	if last := p.last(); last != nil {
-		p.account = accountOf(last.arn)
 	}
 	return p, nil
 }

@@ -85,9 +85,7 @@ func (c *call) ambient(ctx context.Context) (*plan, error) {
 // fromTokenFile assumes a role with the identity token in a file, which is
 // read anew each time: clusters rotate it.
 func (c *call) fromTokenFile(name string, r role) *plan {
-	p := webPlan(r, func(context.Context) (providers.Secret, error) { return c.tokenFile(name) }, filepath.Base(name))
-	p.account = accountOf(r.arn)
-	return p
+	return webPlan(r, func(context.Context) (providers.Secret, error) { return c.tokenFile(name) }, filepath.Base(name))
 }
 
 // tokenFile reads an identity token. What is no JWT is never sent: a caller
@@ -193,9 +191,6 @@ func (c *call) fromProfile(ctx context.Context, name string, f files) (*plan, er
 	if found {
 		p.profile = name
 	}
-	if last := p.last(); last != nil {
-		p.account = accountOf(last.arn)
-	}
 	return p, nil
 }
 
@@ -240,7 +235,7 @@ func (c *call) profileFirst(ctx context.Context, cfg *config.SharedConfig, f fil
 		return c.profile(ctx, cfg.Source, f, depth+1)
 	case cfg.Credentials.HasKeys():
 		creds := cfg.Credentials
-		return &plan{who: who, account: creds.AccountID, first: func(context.Context, *call, string) (session, error) {
+		return &plan{who: who, first: func(context.Context, *call, string) (session, error) {
 			return session{who: who, renew: "renew the keys of " + who}.with(creds), nil
 		}}, nil
 	case cfg.CredentialSource != "":

@@ -91,7 +91,7 @@ func centerOf(cfg *config.SharedConfig) center {
 }
 
 func (s center) plan(who string) *plan {
-	return &plan{who: who, account: s.account, first: func(ctx context.Context, c *call, _ string) (session, error) {
+	return &plan{who: who, first: func(ctx context.Context, c *call, _ string) (session, error) {
 		return c.enter(ctx, s, who)
 	}}
 }
