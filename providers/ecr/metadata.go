@@ -112,11 +112,17 @@ func (c *call) instance(profile string) *plan {
 		}
 		short, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
-		creds, err := c.askInstance(short, endpoint)
-		if err != nil {
-			return session{}, c.noInstance(ctx, endpoint, profile, seen, err)
+		creds, answered, err := c.askInstance(short, endpoint)
+		if err != nil && !answered && !seen {
+			return session{}, c.noInstance(ctx, endpoint, profile, err)
 		}
 		c.metadata.write(endpoint, true, c.deps.Now())
+		if res, ok := errors.AsType[*httpx.StatusError](err); ok && res.Status == http.StatusNotFound {
+			return session{}, c.nobody(profile, "and the machine has no role")
+		}
+		if err != nil {
+			return session{}, err
+		}
 		return session{who: who, renew: "the machine's metadata service gave them"}.with(creds), nil
 	}}
 }
@@ -133,29 +139,31 @@ const (
 // askInstance takes a session of the metadata service, the name of the
 // machine's role and its credentials. The first version of the service, which
 // any request that is tricked out of a program can use, is never asked.
-func (c *call) askInstance(ctx context.Context, endpoint string) (aws.Credentials, error) {
+// answered: a session came, so it is AWS that is asked.
+func (c *call) askInstance(ctx context.Context, endpoint string) (creds aws.Credentials, answered bool, err error) {
 	req := httpx.Request{Host: c.host, What: "metadata service", Method: http.MethodPut, URL: endpoint + imdsToken, SameOrigin: true, Header: http.Header{imdsTTL: {"60"}}}
 	res, err := c.http.Do(ctx, req)
 	if err != nil {
-		return aws.Credentials{}, err
+		return creds, false, err
 	}
 	token := strings.TrimSpace(string(res.Body))
 	if token == "" || httpx.HasBreak(token) {
-		return aws.Credentials{}, c.fail(providers.Unavailable, "", errors.New("metadata service: the answer holds no token"))
+		return creds, false, c.fail(providers.Unavailable, "", errors.New("metadata service: the answer holds no token"))
 	}
 	req.Method, req.URL, req.Header = http.MethodGet, endpoint+imdsRoles, http.Header{imdsSession: {token}}
 	if res, err = c.http.Do(ctx, req); err != nil {
-		return aws.Credentials{}, err
+		return creds, true, err
 	}
 	role, _, _ := strings.Cut(strings.TrimSpace(string(res.Body)), "\n")
 	if role == "" || url.PathEscape(role) != role {
-		return aws.Credentials{}, c.fail(providers.Unavailable, "", errors.New("metadata service: the answer names no role"))
+		return creds, true, c.fail(providers.Unavailable, "", errors.New("metadata service: the answer names no role"))
 	}
 	req.URL = endpoint + imdsRoles + role
 	if res, err = c.http.Do(ctx, req); err != nil {
-		return aws.Credentials{}, err
+		return creds, true, err
 	}
-	return c.readMetadata("metadata service", res.Body)
+	creds, err = c.readMetadata("metadata service", res.Body)
+	return creds, true, err
 }
 
 // readMetadata reads the credentials of a machine or a container. Errors
@@ -184,23 +192,16 @@ func (c *call) readMetadata(what string, body []byte) (aws.Credentials, error) {
 	return out, nil
 }
 
-// noInstance tells a machine that is none of EC2 from one whose metadata
-// service fails.
-func (c *call) noInstance(ctx context.Context, endpoint, profile string, seen bool, err error) error {
-	if _, lost := errors.AsType[*httpx.TransportError](err); lost && !seen && ctx.Err() == nil {
-		c.metadata.write(endpoint, false, c.deps.Now())
-		return c.nobody(profile, "no role of a container or machine")
+// noInstance is the answer where no session came. Other clouds and captive
+// portals answer at this address too: what refuses is no identity of AWS. What
+// is broken may be one.
+func (c *call) noInstance(ctx context.Context, endpoint, profile string, err error) error {
+	res, ok := errors.AsType[*httpx.StatusError](err)
+	if ctx.Err() != nil || ok && res.Status >= http.StatusInternalServerError {
+		return err
 	}
-	if res, ok := errors.AsType[*httpx.StatusError](err); ok {
-		c.metadata.write(endpoint, true, c.deps.Now())
-		switch {
-		case res.Status == http.StatusNotFound:
-			return c.nobody(profile, "and the machine has no role")
-		case res.Status < 500:
-			return c.fail(providers.Misconfigured, "see the machine's metadata options", fmt.Errorf("metadata service: HTTP %d", res.Status))
-		}
-	}
-	return err
+	c.metadata.write(endpoint, false, c.deps.Now())
+	return c.nobody(profile, "no role of a container or machine")
 }
 
 // container is the role of an ECS task or an EKS pod by the caller's

@@ -144,6 +144,12 @@ func (c *call) renew(ctx context.Context, s center, t ssoToken, name string) (ss
 	out, err := c.oidc(s).CreateToken(ctx, &ssooidc.CreateTokenInput{
 		ClientId: aws.String(t.clientID), ClientSecret: aws.String(t.clientPass), GrantType: aws.String("refresh_token"), RefreshToken: aws.String(t.refresh),
 	})
+	if now, err := c.replaced(s, t, name); err != nil || now != nil {
+		if err != nil {
+			return t, err
+		}
+		return *now, nil
+	}
 	if err != nil {
 		if api, ok := errors.AsType[smithy.APIError](err); ok {
 			switch api.ErrorCode() {
@@ -164,6 +170,21 @@ func (c *call) renew(ctx context.Context, s center, t ssoToken, name string) (ss
 		return t, c.fail(providers.Unavailable, "", fmt.Errorf("%s: its renewed login cannot be saved", s))
 	}
 	return t, nil
+}
+
+// replaced looks at the file again: while AWS was asked somebody may have
+// logged in, which then counts, or out, which then stays. nil: it is as it was.
+func (c *call) replaced(s center, t ssoToken, name string) (*ssoToken, error) {
+	now, err := readToken(name)
+	switch {
+	case err != nil:
+		return nil, c.noLogin(s, err)
+	case now.access == t.access && now.refresh == t.refresh:
+		return nil, nil
+	case !now.expires.After(c.deps.Now()):
+		return nil, c.loginOver(s, now.expires)
+	}
+	return &now, nil
 }
 
 // beside is a file that takes another one's place when it is whole.
