@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/regmint/regmint/agent/api"
 	"github.com/regmint/regmint/agent/config"
 	"github.com/regmint/regmint/providers"
 )
@@ -52,12 +53,20 @@ func (c *Core) envNames(a providers.Account, p providers.Provider) []string {
 }
 
 // callerEnv holds what a caller sent: NAME=value where set, NAME alone where
-// it was asked for and is unset.
+// it was asked for and is unset, and an entry that covers the rest of the table
+// of names (api.CallerEnv).
 type callerEnv map[string]*string
+
+// allOfTable is the key under which that entry is kept.
+const allOfTable = "*"
 
 func parseEnv(list []string) callerEnv {
 	e := make(callerEnv, len(list))
 	for _, kv := range list {
+		if api.CompletesEnv(kv) {
+			e[allOfTable] = nil
+			continue
+		}
 		if name, value, ok := strings.Cut(kv, "="); ok {
 			e[name] = &value
 		} else {
@@ -70,10 +79,17 @@ func parseEnv(list []string) callerEnv {
 // missing lists the names the caller has said nothing about.
 func (e callerEnv) missing(names []string) []string {
 	var out []string
+	_, all := e[allOfTable]
 	for _, n := range names {
-		if _, ok := e[n]; !ok && !slices.Contains(out, n) {
-			out = append(out, n)
+		if _, ok := e[n]; ok || slices.Contains(out, n) {
+			continue
 		}
+		if all {
+			if _, known := slices.BinarySearch(api.EnvNames, n); known {
+				continue
+			}
+		}
+		out = append(out, n)
 	}
 	return out
 }

@@ -3,10 +3,12 @@
 package api
 
 import (
+	"hash/fnv"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // EnvNames is the union of Env() of all providers: the variables that may
@@ -59,15 +61,37 @@ var EnvNames = []string{
 	"GOOGLE_APPLICATION_CREDENTIALS",
 }
 
-// CallerEnv lists the variables of EnvNames and extra, each once: NAME=value
-// where it is set, NAME alone where it is not (GetRequest.Env).
-func CallerEnv(extra []string) []string {
-	out := make([]string, 0, len(EnvNames)+len(extra))
+// envTable marks a list as complete for a table of names: those of the table
+// that the list does not name are unset. An agent that knows another table asks
+// for what it misses. No variable has a "*" in its name.
+var envTable = sync.OnceValue(func() string {
+	h := fnv.New32a()
 	for _, n := range EnvNames {
-		out = append(out, envEntry(n))
+		_, _ = h.Write([]byte(n + "="))
+	}
+	return "*" + strconv.FormatUint(uint64(h.Sum32()), 16)
+})
+
+// CompletesEnv reports the entry of CallerEnv that says: of EnvNames, what this
+// list does not name is unset.
+func CompletesEnv(entry string) bool { return entry == envTable() }
+
+// CallerEnv lists the variables of EnvNames that are set, as NAME=value, and
+// those of extra, NAME alone where one is not set (GetRequest.Env). It is on the
+// path of every get: most of the table is unset in most processes.
+func CallerEnv(extra []string) []string {
+	out := make([]string, 1, 8+len(extra))
+	out[0] = envTable()
+	for _, n := range EnvNames {
+		if v, ok := os.LookupEnv(n); ok {
+			out = append(out, n+"="+v)
+		}
 	}
 	for i, n := range extra {
-		if n != "" && !strings.ContainsAny(n, "=\x00") && !slices.Contains(EnvNames, n) && !slices.Contains(extra[:i], n) {
+		if _, set := os.LookupEnv(n); set && slices.Contains(EnvNames, n) {
+			continue
+		}
+		if n != "" && !strings.ContainsAny(n, "=*\x00") && !slices.Contains(extra[:i], n) {
 			out = append(out, envEntry(n))
 		}
 	}
@@ -75,7 +99,7 @@ func CallerEnv(extra []string) []string {
 }
 
 // UnsetEnv is CallerEnv of a caller in whose environment none of them is set.
-func UnsetEnv(extra []string) []string { return append(slices.Clone(EnvNames), extra...) }
+func UnsetEnv(extra []string) []string { return append([]string{envTable()}, extra...) }
 
 func envEntry(name string) string {
 	if v, ok := os.LookupEnv(name); ok {

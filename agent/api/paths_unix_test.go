@@ -193,17 +193,18 @@ func TestEnsureRefusesWhatOthersCouldHaveMade(t *testing.T) {
 }
 
 func TestCallersSayWhatIsUnsetToo(t *testing.T) {
-	setEnv(t, "SET=1", "EMPTY=", "SECRET=a=b")
-	got := CallerEnv([]string{"SET", "EMPTY", "UNSET", "SECRET", "SET", "", "A=B", "N\x00L"})
-	want := "SET=1 EMPTY= UNSET SECRET=a=b"
-	rest := got[len(EnvNames):]
-	if strings.Join(rest, " ") != want {
-		t.Errorf("%q, want %q", rest, want)
+	first := EnvNames[0]
+	setEnv(t, "SET=1", "EMPTY=", "SECRET=a=b", first+"=x")
+	got := CallerEnv([]string{"SET", "EMPTY", "UNSET", "SECRET", "SET", "", "A=B", "N\x00L", "*1", first, EnvNames[1]})
+	want := first + "=x SET=1 EMPTY= UNSET SECRET=a=b " + EnvNames[1]
+	if !CompletesEnv(got[0]) || strings.Join(got[1:], " ") != want {
+		t.Errorf("%q, want %q", got, want)
 	}
-	for i, n := range EnvNames {
-		if got[i] != n {
-			t.Errorf("%q, want the unset %s", got[i], n)
-		}
+	if got := UnsetEnv([]string{"A"}); len(got) != 2 || !CompletesEnv(got[0]) || got[1] != "A" {
+		t.Errorf("%q", got)
+	}
+	if CompletesEnv("*") || CompletesEnv("") || CompletesEnv(first) {
+		t.Error("anything completes the table")
 	}
 }
 

@@ -24,7 +24,7 @@ type GetRequest struct {
 	Key     string   `json:"key"`               // the server URL as the client asked, or a target
 	Account string   `json:"account,omitempty"` // link -ACCOUNT, REGMINT_ACCOUNT, --account
 	Soft    bool     `json:"soft,omitempty"`    // a failure reads as not found
-	Env     []string `json:"env,omitempty"`     // EnvNames plus what NeedEnv asked for: NAME=value, NAME alone where it is unset
+	Env     []string `json:"env,omitempty"`     // CallerEnv of what NeedEnv asked for
 	PID     int      `json:"pid,omitempty"`     // the client program (the helper's parent)
 	Client  string   `json:"client,omitempty"`  // its name: docker, crane, …
 	Config  string   `json:"config,omitempty"`  // the caller's REGMINT_CONFIG

@@ -352,8 +352,9 @@ func loginKey(serverURL string) string {
 func envNames(env []string) []string {
 	out := make([]string, 0, len(env))
 	for _, kv := range env {
-		name, _, _ := strings.Cut(kv, "=")
-		out = append(out, name)
+		if name, _, _ := strings.Cut(kv, "="); !api.CompletesEnv(kv) {
+			out = append(out, name)
+		}
 	}
 	return out
 }
