@@ -67,13 +67,17 @@ func TestTheMetadataServiceOfAnotherCloudIsNoIdentity(t *testing.T) {
 		"Google": func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "Missing Metadata-Flavor:Google header.", http.StatusForbidden)
 		},
-		"Azure":     func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{"error":"Bad request"}`, http.StatusBadRequest) },
+		"Azure": func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, `{"error":"Bad request"}`, http.StatusBadRequest)
+		},
 		"no PUT":    func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(405) },
 		"OpenStack": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) },
 		"captive portal": func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = w.Write([]byte("<html>\n<body>log in</body>\n</html>"))
 		},
-		"redirect": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://portal.example/", http.StatusFound) },
+		"redirect": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://portal.example/", http.StatusFound)
+		},
 	} {
 		c := start(t)
 		s := c.person(t, nil).account(providers.Account{Name: "ecr:x", Provider: "ecr", Options: &Options{MetadataEndpoint: c.Plain("imds", h)}, Layer: providers.LayerAmbient})
