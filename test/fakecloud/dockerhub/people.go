@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dockerhub
+
+import (
+	"crypto/rand"
+	"path"
+	"strings"
+	"time"
+)
+
+// Role is what a member may do in an organisation's repositories.
+type Role int
+
+// The roles; each may what those below it may.
+const (
+	Reader Role = iota + 1 // pulls
+	Writer                 // pushes
+	Admin                  // deletes
+)
+
+// Scope is the scope of a token; each includes those below it.
+type Scope string
+
+// The scopes of access tokens.
+const (
+	RepoAdmin      Scope = "repo:admin"
+	RepoWrite      Scope = "repo:write"
+	RepoRead       Scope = "repo:read"
+	RepoPublicRead Scope = "repo:public_read"
+)
+
+// role is the most that a scope allows in private repositories.
+func (s Scope) role() Role {
+	switch s {
+	case RepoAdmin:
+		return Admin
+	case RepoWrite:
+		return Writer
+	case RepoRead:
+		return Reader
+	}
+	return 0
+}
+
+// Visibility is who may pull from a repository.
+type Visibility bool
+
+// The visibilities.
+const (
+	Public  Visibility = false
+	Private Visibility = true
+)
+
+// Repository is one of Docker Hub's.
+type Repository struct {
+	Name       string // acme/app
+	visibility Visibility
+}
+
+// Repository makes a repository, or changes its visibility.
+func (h *Hub) Repository(name string, v Visibility) *Repository {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r := &Repository{Name: name, visibility: v}
+	h.repos[name] = r
+	return r
+}
+
+// User is a person or a robot with an account.
+type User struct {
+	Name string
+	UUID string
+
+	hub      *Hub
+	password string
+	code     string // of 2FA; "" = off
+}
+
+// User makes an account.
+func (h *Hub) User(name, password string) *User {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	u := &User{Name: name, UUID: guid(), hub: h, password: password}
+	h.users[name] = u
+	return u
+}
+
+// SetPassword changes the password.
+func (u *User) SetPassword(password string) {
+	u.hub.mu.Lock()
+	defer u.hub.mu.Unlock()
+	u.password = password
+}
+
+// TwoFactor switches two-factor authentication on: code is what the
+// authenticator shows.
+func (u *User) TwoFactor(code string) {
+	u.hub.mu.Lock()
+	defer u.hub.mu.Unlock()
+	u.code = code
+}
+
+// SignOut ends the person's OAuth sessions.
+func (u *User) SignOut() {
+	u.hub.mu.Lock()
+	defer u.hub.mu.Unlock()
+	for _, g := range u.hub.grants {
+		if g.user == u {
+			g.revoked = true
+		}
+	}
+}
+
+// Org is an organisation.
+type Org struct {
+	Name string
+
+	hub     *Hub
+	members map[*User]Role
+	sso     bool
+}
+
+// Org makes an organisation.
+func (h *Hub) Org(name string) *Org {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	o := &Org{Name: name, hub: h, members: map[*User]Role{}}
+	h.orgs[name] = o
+	return o
+}
+
+// Add makes a user a member.
+func (o *Org) Add(u *User, r Role) {
+	o.hub.mu.Lock()
+	defer o.hub.mu.Unlock()
+	o.members[u] = r
+}
+
+// EnforceSSO refuses members' passwords everywhere.
+func (o *Org) EnforceSSO() {
+	o.hub.mu.Lock()
+	defer o.hub.mu.Unlock()
+	o.sso = true
+}
+
+// Token is a personal or an organisation access token.
+type Token struct {
+	Secret  string
+	UUID    string
+	Label   string
+	Scope   Scope
+	Expires time.Time // zero: never
+
+	hub       *Hub
+	user      *User // of a PAT
+	org       *Org  // of an OAT
+	generated bool
+	made      time.Time
+	revoked   bool
+}
+
+// PAT makes a personal access token.
+func (u *User) PAT(s Scope) *Token {
+	u.hub.mu.Lock()
+	defer u.hub.mu.Unlock()
+	return u.hub.token("dckr_pat_", &Token{Label: "test", Scope: s, user: u})
+}
+
+// OAT makes an organisation access token for all of its repositories.
+func (o *Org) OAT(s Scope) *Token {
+	o.hub.mu.Lock()
+	defer o.hub.mu.Unlock()
+	return o.hub.token("dckr_oat_", &Token{Label: "test", Scope: s, org: o})
+}
+
+// Revoke ends the token.
+func (t *Token) Revoke() {
+	t.hub.mu.Lock()
+	defer t.hub.mu.Unlock()
+	t.revoked = true
+}
+
+// Expire ends the token at a time.
+func (t *Token) Expire(at time.Time) {
+	t.hub.mu.Lock()
+	defer t.hub.mu.Unlock()
+	t.Expires = at
+}
+
+// Generated lists a user's living tokens that desktop-generate made, the
+// oldest first.
+func (u *User) Generated() []*Token {
+	u.hub.mu.Lock()
+	defer u.hub.mu.Unlock()
+	return u.generated()
+}
+
+func (u *User) generated() []*Token {
+	var out []*Token
+	for _, t := range u.hub.tokens {
+		if t.generated && t.user == u && !t.revoked {
+			at := len(out)
+			for at > 0 && out[at-1].made.After(t.made) {
+				at--
+			}
+			out = append(out[:at], append([]*Token{t}, out[at:]...)...)
+		}
+	}
+	return out
+}
+
+// token registers t. Callers hold mu.
+func (h *Hub) token(prefix string, t *Token) *Token {
+	t.Secret, t.UUID, t.hub, t.made = prefix+rand.Text(), guid(), h, h.Cloud.Now()
+	h.tokens[t.Secret] = t
+	return t
+}
+
+// living finds an access token. Callers hold mu.
+func (h *Hub) living(secret string) *Token {
+	t := h.tokens[secret]
+	if t == nil || t.revoked || !t.Expires.IsZero() && !h.Cloud.Now().Before(t.Expires) {
+		return nil
+	}
+	return t
+}
+
+// Connection is an OIDC connection of an organisation: who may be it, and what
+// it may do.
+type Connection struct {
+	ID      string // a UUID, made by Connect
+	Subject string // of the identity token; * stands for anything
+	Scope   Scope
+
+	org      *Org
+	inactive bool
+}
+
+// Connect makes a connection.
+func (o *Org) Connect(c Connection) *Connection {
+	o.hub.mu.Lock()
+	defer o.hub.mu.Unlock()
+	c.ID, c.org = guid(), o
+	o.hub.connects[c.ID] = &c
+	return &c
+}
+
+// Deactivate switches the connection off.
+func (c *Connection) Deactivate() {
+	c.org.hub.mu.Lock()
+	defer c.org.hub.mu.Unlock()
+	c.inactive = true
+}
+
+func (c *Connection) admits(subject string) bool {
+	// path.Match's * stops at slashes, Docker Hub's does not.
+	ok, err := path.Match(strings.ReplaceAll(c.Subject, "/", "\x00"), strings.ReplaceAll(subject, "/", "\x00"))
+	return err == nil && ok
+}
+
+// identity is who a secret or token proves.
+type identity struct {
+	name  string
+	user  *User
+	org   *Org
+	scope Scope  // "" = all that user or org may
+	kind  string // password, pat, oat, oidc, web
+}
+
+// role is what an identity may do in a repository. Callers hold mu.
+func (h *Hub) role(id identity, repo string) Role {
+	namespace, _, _ := strings.Cut(repo, "/")
+	var r Role
+	switch {
+	case id.org != nil:
+		if id.org.Name == namespace {
+			r = Admin
+		}
+	case id.user != nil && id.user.Name == namespace:
+		r = Admin
+	case id.user != nil:
+		if o := h.orgs[namespace]; o != nil {
+			r = o.members[id.user]
+		}
+	}
+	if id.scope != "" {
+		r = min(r, id.scope.role())
+	}
+	if known := h.repos[repo]; r == 0 && known != nil && known.visibility == Public {
+		r = Reader
+	}
+	return r
+}
+
+// password checks a user name and a secret. passwords says whether a person's
+// password is taken without a second factor. Callers hold mu.
+func (h *Hub) password(name, secret string) (identity, string) {
+	if t := h.living(secret); t != nil {
+		switch {
+		case t.user != nil && t.user.Name == name:
+			return identity{name: name, user: t.user, scope: t.Scope, kind: "pat"}, ""
+		case t.org != nil && t.org.Name == name:
+			return identity{name: name, org: t.org, scope: t.Scope, kind: "oat"}, ""
+		}
+		return identity{}, "wrong"
+	}
+	if claims, ok := h.verify(secret, "https://"+IdentityHost, "docker"); ok {
+		con := h.connects[text(claims["connection_id"])]
+		if con == nil || con.inactive || con.org.Name != name {
+			return identity{}, "wrong"
+		}
+		return identity{name: name, org: con.org, scope: con.Scope, kind: "oidc"}, ""
+	}
+	u := h.users[name]
+	if u == nil || secret == "" || u.password != secret {
+		return identity{}, "wrong"
+	}
+	for _, o := range h.orgs {
+		if _, member := o.members[u]; member && o.sso {
+			return identity{}, "sso"
+		}
+	}
+	if u.code != "" {
+		return identity{name: name, user: u, kind: "password"}, "2fa"
+	}
+	return identity{name: name, user: u, kind: "password"}, ""
+}
+
+func text(v any) string { s, _ := v.(string); return s }
