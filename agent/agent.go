@@ -84,8 +84,8 @@ func New(o Options) (*Agent, error) {
 // counts: without it a small heap would be collected every few hundred gets, at
 // a quarter of their speed. The lower percentage keeps a large cache small.
 const (
-	ballast   = 16 << 20
-	gcPercent = 50
+	ballast   = 12 << 20
+	gcPercent = 40
 )
 
 // Run serves until ctx ends, stop is asked for, or there is nothing to do.
