@@ -3,9 +3,15 @@
 package gitlab
 
 import (
+	"crypto/rand"
 	"errors"
+	"net/http"
+	"net/url"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/regmint/regmint/test/fakecloud"
 )
 
 // GlabClient is the public client of the GitLab CLI, which gitlab.com knows.
@@ -92,4 +98,69 @@ func (g *GitLab) decide(userCode string, f func(*device)) error {
 		}
 	}
 	return ErrNoCode
+}
+
+func (g *GitLab) authorizeDevice(w http.ResponseWriter, form url.Values) {
+	g.mu.Lock()
+	app := g.apps[form.Get("client_id")]
+	scopes := strings.Fields(form.Get("scope"))
+	var refused *oauthError
+	switch {
+	case app == nil:
+		refused = errClient
+	case len(scopes) == 0, slices.ContainsFunc(scopes, func(s string) bool { return !slices.Contains(app.scopes, s) }):
+		refused = errScope
+	}
+	if refused != nil {
+		g.mu.Unlock()
+		refused.write(w)
+		return
+	}
+	d := &device{
+		code: rand.Text() + rand.Text(), user: rand.Text()[:8], app: app, scopes: scopes, expires: g.Cloud.Now().Add(g.options.DeviceLife),
+	}
+	g.devices = append(g.devices, d)
+	o := g.options
+	g.mu.Unlock()
+	page := "https://" + o.Host + "/oauth/device"
+	fakecloud.WriteJSON(w, http.StatusOK, map[string]any{
+		"device_code": d.code, "user_code": d.user, "verification_uri": page, "verification_uri_complete": page + "?user_code=" + d.user,
+		"expires_in": int(o.DeviceLife / time.Second), "interval": int(o.DeviceInterval / time.Second),
+	})
+}
+
+// deviceGrant answers a poll. A poll that comes before the interval is over
+// does not begin a new one. Callers hold mu.
+func (g *GitLab) deviceGrant(form url.Values, app *Application) (*grant, *oauthError) {
+	var d *device
+	for _, x := range g.devices {
+		if x.code == form.Get("device_code") && !x.spent {
+			d = x
+		}
+	}
+	now := g.Cloud.Now()
+	switch {
+	case app == nil:
+		return nil, errClient
+	case d == nil || d.app != app:
+		return nil, errGrant
+	case !now.Before(d.expires):
+		d.spent = true
+		return nil, &oauthError{400, "expired_token", "The device code has expired, and the device authorization session has concluded."}
+	// A client's clock and ours may differ by a little.
+	case g.slow > 0 || !d.polled.IsZero() && now.Sub(d.polled) < g.options.DeviceInterval*9/10:
+		g.slow = max(g.slow-1, 0)
+		return nil, &oauthError{400, "slow_down", "The authorization request is still pending and polling should continue, but the interval must be increased."}
+	}
+	d.polled = now
+	switch {
+	case d.declined:
+		d.spent = true
+		return nil, &oauthError{400, "access_denied", "The resource owner or authorization server denied the request."}
+	case d.by == nil:
+		return nil, &oauthError{400, "authorization_pending", "The authorization request is still pending."}
+	}
+	d.spent = true
+	g.counts.Logins++
+	return g.newGrant(app, d.by, d.scopes), nil
 }

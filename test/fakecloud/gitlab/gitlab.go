@@ -17,9 +17,9 @@
 //	bot := app.Token(gitlab.TokenSpec{Level: gitlab.Developer, Scopes: ...}) // or a Group's
 //	dep := app.DeployToken(gitlab.DeploySpec{Scopes: ...})   // dep.Username, dep.Secret
 //	job := app.Job(jane)                          // job.Env(): CI_JOB_TOKEN and the others; job.End()
-//	gl.Application("tool", gitlab.API)            // OAuth2 client; GlabClient is there from the start
+//	gl.Application("tool", gitlab.API)            // OAuth2 client; gitlab.com knows GlabClient
 //	gl.Approve(code, jane)                        // ends a device login; see Codes
-//	cli := gl.Glab(t)                             // cli.Path is glab; cli.LogIn(dir, jane)
+//	cli := gl.Glab(t)                             // cli.Path is glab; cli.LogIn(t, dir, jane)
 //
 // A second instance, with names of its own, is another New on the same Cloud.
 // An Issuer of the Cloud for the same instance is to be made after New.
@@ -51,6 +51,10 @@ type Options struct {
 	AccessLife     time.Duration // OAuth2 access tokens; 2 h
 	DeviceLife     time.Duration // device codes; 5 min
 	DeviceInterval time.Duration // what device code clients are told to wait; 5 s
+
+	// BanAfter keeps all clients away from /jwt/auth for an hour after so many
+	// failures within 3 min; 0 = never, as the product comes.
+	BanAfter int
 }
 
 func (o Options) withDefaults() Options {
@@ -121,8 +125,8 @@ const (
 // return, are safe for concurrent use.
 type GitLab struct {
 	Cloud *fakecloud.Cloud
-	// Images is behind the registry and the Dependency Proxy: Images.Done lists
-	// what was let through, by user name.
+	// Images is behind the registry: Images.Done lists what was let through, by
+	// user name. See Proxied for the Dependency Proxy.
 	Images fakecloud.Registry
 
 	mu       sync.Mutex
@@ -143,6 +147,11 @@ type GitLab struct {
 	counts   Counts
 	revoked  []Revocation
 	after    []*afterwards
+	hub      fakecloud.Registry // what the Dependency Proxy fetches
+	proxied  []fakecloud.Done
+
+	failures    []time.Time
+	bannedUntil time.Time
 }
 
 // New serves an instance on c.
@@ -155,7 +164,9 @@ func New(c *fakecloud.Cloud, o Options) *GitLab {
 		Cloud: c, options: o.withDefaults(), key: key, proxyKey: []byte(rand.Text()), last: 100,
 		users: map[string]*User{}, groups: map[string]*Group{}, projects: map[string]*Project{}, apps: map[string]*Application{},
 	}
-	g.apps[GlabClient] = &Application{ClientID: GlabClient, Name: "GitLab CLI", scopes: []string{"openid", "profile", ReadUser, WriteRepository, API}}
+	if g.options.Host == "gitlab.com" {
+		g.apps[GlabClient] = &Application{ClientID: GlabClient, Name: "GitLab CLI", scopes: []string{"openid", "profile", ReadUser, WriteRepository, API}}
+	}
 	c.Handle(g.options.Host, http.HandlerFunc(g.serveHost))
 	c.Handle(g.options.Registry, http.HandlerFunc(g.serveRegistry))
 	return g

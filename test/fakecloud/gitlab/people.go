@@ -179,8 +179,7 @@ func (g *GitLab) projectOf(image string) *Project {
 	return nil
 }
 
-type repository struct {
-	id      int
-	path    string
-	created string
+// within tells whether a path is at or below another.
+func within(fullPath, above string) bool {
+	return fullPath == above || strings.HasPrefix(fullPath, above+"/")
 }

@@ -122,7 +122,7 @@ func (g *GitLab) token(secret string) *Token {
 // makeToken fills in t and keeps it. Callers hold mu.
 func (g *GitLab) makeToken(s TokenSpec, t *Token) *Token {
 	now := g.Cloud.Now()
-	t.g, t.ID, t.Secret, t.created = g, g.id(), "glpat-"+rand.Text(), now
+	t.g, t.ID, t.Secret, t.created = g, g.id(), newSecret("glpat-"), now
 	t.Name, t.Scopes, t.level, t.family = s.Name, slices.Clone(s.Scopes), s.Level, t.ID
 	if t.Name == "" {
 		t.Name = fmt.Sprintf("token-%d", t.ID)
@@ -148,6 +148,8 @@ func (g *GitLab) makeToken(s TokenSpec, t *Token) *Token {
 	g.tokens = append(g.tokens, t)
 	return t
 }
+
+func newSecret(prefix string) string { return prefix + rand.Text()[:20] }
 
 func midnight(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
 
@@ -209,7 +211,7 @@ func (d *DeployToken) expired() bool {
 }
 
 func (g *GitLab) makeDeploy(s DeploySpec, d *DeployToken) *DeployToken {
-	d.g, d.ID, d.Secret = g, g.id(), "gldt-"+rand.Text()
+	d.g, d.ID, d.Secret = g, g.id(), newSecret("gldt-")
 	d.Name, d.Username, d.Scopes, d.expires = s.Name, s.Username, slices.Clone(s.Scopes), s.Expires
 	if d.Name == "" {
 		d.Name = fmt.Sprintf("deploy-%d", d.ID)
