@@ -18,7 +18,7 @@ import (
 // Mint implements providers.Source and notes that it runs: programs and
 // sessions write the very files that are watched.
 func (s *source) Mint(ctx context.Context, r providers.Request) (providers.Credential, error) {
-	defer s.work.begin()()
+	defer s.work.begin(s.watches)()
 	c, err := s.Source.Mint(ctx, r)
 	if err == nil {
 		s.failedOn.Store(nil)
@@ -59,28 +59,33 @@ func (s *source) RefreshEarly() bool {
 type ownWork struct {
 	mu      sync.Mutex
 	running int
-	ended   time.Time
+	left    map[string]string // by file: as it was when work ended last
 }
 
-func (w *ownWork) begin() (end func()) {
+func (w *ownWork) begin(files []string) (end func()) {
 	w.mu.Lock()
 	w.running++
 	w.mu.Unlock()
 	return func() {
+		left := make(map[string]string, len(files))
+		for _, f := range files {
+			left[f] = stateOf([]string{f})
+		}
 		w.mu.Lock()
 		w.running--
-		w.ended = time.Now()
+		w.left = left
 		w.mu.Unlock()
 	}
 }
 
-// echo is how long after its work a change of a file counts as a source's own.
-const echo = time.Second
-
-func (w *ownWork) wrote() bool {
+// wrote reports that a changed file is as the source left it, or that the
+// source is still at work. Time is no measure: a script that mints and then
+// logs in as somebody else does so within a moment.
+func (w *ownWork) wrote(file string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.running > 0 || time.Since(w.ended) < echo
+	left, known := w.left[file]
+	return w.running > 0 || known && left == stateOf([]string{file})
 }
 
 // lookup is the source of key where it is open and made of a.

@@ -179,7 +179,7 @@ func (c *Core) inputsChanged(changed func(file string) bool) {
 		for _, f := range src.watches {
 			if changed(f) {
 				readers[k] = src
-				own[f] = own[f] || src.work.wrote() && !slices.Contains(config.SecretFiles(src.account), f)
+				own[f] = own[f] || src.work.wrote(f) && !slices.Contains(config.SecretFiles(src.account), f)
 			}
 		}
 	}

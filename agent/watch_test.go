@@ -37,7 +37,6 @@ func TestFileThatASourceWritesItselfCallsForNoNewMint(t *testing.T) {
 	if n := r.amb.mintCount(); n != 2 {
 		t.Errorf("%d mints for two identities", n)
 	}
-	time.Sleep(echo)
 	r.amb.setMint(nil)
 	if err := os.WriteFile(file, []byte("another login"), 0o600); err != nil {
 		t.Fatal(err)
@@ -48,6 +47,31 @@ func TestFileThatASourceWritesItselfCallsForNoNewMint(t *testing.T) {
 	}
 	if n := r.amb.mintCount(); n != 4 {
 		t.Errorf("%d mints after another program has logged in, want one more for each identity", n)
+	}
+}
+
+// A script pulls, logs in as somebody else and pushes, all within a moment.
+func TestLoginRightAfterAMintIsSomebodyElse(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "credentials")
+	r := newRig(t)
+	r.amb.watches = []string{file}
+	r.amb.onMint = func(*testSource) error { return os.WriteFile(file, []byte("renewed"), 0o600) }
+	if resp := r.as("dev"); resp.Outcome != api.OK {
+		t.Fatalf("%+v", resp)
+	}
+	changed := func(f string) bool { return f == file }
+	r.inputsChanged(changed) // what the watcher tells of the mint itself
+	r.as("dev")
+	if n := r.amb.mintCount(); n != 1 {
+		t.Errorf("%d mints: the source's own file called for another", n)
+	}
+	if err := os.WriteFile(file, []byte("somebody else"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.inputsChanged(changed)
+	r.as("dev")
+	if n := r.amb.mintCount(); n != 2 {
+		t.Errorf("%d mints: the credential of who was logged in before lives on", n)
 	}
 }
 
