@@ -165,7 +165,7 @@ func New(c *fakecloud.Cloud, o Options) *GitLab {
 		users: map[string]*User{}, groups: map[string]*Group{}, projects: map[string]*Project{}, apps: map[string]*Application{},
 	}
 	if g.options.Host == "gitlab.com" {
-		g.apps[GlabClient] = &Application{ClientID: GlabClient, Name: "GitLab CLI", scopes: []string{"openid", "profile", ReadUser, WriteRepository, API}}
+		g.apps[GlabClient] = &Application{ClientID: GlabClient, Name: "GitLab CLI", scopes: glabScopes}
 	}
 	c.Handle(g.options.Host, http.HandlerFunc(g.serveHost))
 	c.Handle(g.options.Registry, http.HandlerFunc(g.serveRegistry))

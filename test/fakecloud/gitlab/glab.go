@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gitlab
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Glab is a glab program: a bash script, so not for Windows. It knows `config
+// get KEY [--host H]`, `auth status [--hostname H] [--show-token]`, `auth
+// docker-helper get|store|erase|list` and `version`. It is logged in as
+// config.yml says in GLAB_CONFIG_DIR (else XDG_CONFIG_HOME/glab-cli, else
+// HOME/.config/glab-cli), and reads GITLAB_TOKEN, GITLAB_ACCESS_TOKEN and
+// OAUTH_TOKEN where the real one does. Faults go by the name "glab".
+type Glab struct {
+	Path string // of the program: DIR/glab
+	Dir  string // its directory, for PATH
+	g    *GitLab
+
+	mu     sync.Mutex
+	calls  [][]string
+	notice string
+	broken string
+}
+
+// The script has no logic of its own. It uses what bash has built in, so that
+// PATH and proxies do not matter to it.
+const glabScript = `#!/bin/bash
+LC_ALL=C
+dir="${GLAB_CONFIG_DIR:-${XDG_CONFIG_HOME:-$HOME/.config}/glab-cli}"
+in=""
+[ "$1 $2" = "auth docker-helper" ] && IFS= read -r in
+body="$dir"$'\n'"${GITLAB_TOKEN:-${GITLAB_ACCESS_TOKEN:-$OAUTH_TOKEN}}"$'\n'"$in"$'\n'
+for a in "$@"; do body+="$a"$'\n'; done
+exec 3<>/dev/tcp/%s/%s || { echo "the fake glab reaches its instance no more" >&2; exit 1; }
+printf 'POST /glab HTTP/1.0\r\nHost: glab\r\nContent-Length: %%d\r\n\r\n%%s' "${#body}" "$body" >&3
+while IFS= read -r line <&3 && [ "${line%%$'\r'}" != "" ]; do :; done
+IFS= read -r code <&3 || exit 70
+while IFS= read -r line <&3; do
+  if [ "${line:0:1}" = 1 ]; then printf '%%s\n' "${line:1}"; else printf '%%s\n' "${line:1}" >&2; fi
+done
+exit "$code"
+`
+
+// Glab writes the program into a directory of the test.
+func (g *GitLab) Glab(t testing.TB) *Glab {
+	t.Helper()
+	p := &Glab{Dir: filepath.Join(t.TempDir(), "bin"), g: g}
+	p.Path = filepath.Join(p.Dir, "glab")
+	u, err := url.Parse(g.Cloud.Plain("glab", http.HandlerFunc(p.serve)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(p.Dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(p.Path, fmt.Appendf(nil, glabScript, u.Hostname(), u.Port()), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// Keys of a host in config.yml.
+const (
+	keyToken   = "token"
+	keyUser    = "user"
+	keyOAuth   = "is_oauth2"
+	keyRefresh = "oauth2_refresh_token"
+	keyExpiry  = "oauth2_expiry_date"
+	keyDomains = "container_registry_domains"
+)
+
+// LogIn logs the program in to the instance with OAuth2, as `glab auth login`
+// does in a browser: it writes config.yml into the configuration directory.
+func (p *Glab) LogIn(t testing.TB, dir string, u *User) Pair {
+	t.Helper()
+	app := p.g.glabApp()
+	pair := u.OAuth(app, app.scopes...)
+	host := p.host(u.Username, pair.Access)
+	setPair(host, pair)
+	p.save(t, dir, host)
+	return pair
+}
+
+// LogInToken logs it in with a token, as `glab auth login --stdin` does.
+func (p *Glab) LogInToken(t testing.TB, dir string, token *Token) {
+	t.Helper()
+	p.save(t, dir, p.host(token.User.Username, token.Secret))
+}
+
+// LogOut takes the instance out of config.yml.
+func (p *Glab) LogOut(t testing.TB, dir string) {
+	t.Helper()
+	p.save(t, dir, nil)
+}
+
+func (p *Glab) host(user, token string) map[string]string {
+	h := p.g.Host()
+	return map[string]string{
+		keyToken: token, keyUser: user, "api_host": h, "api_protocol": "https", "git_protocol": "ssh",
+		keyDomains: h + "," + h + ":443," + p.g.Registry(),
+	}
+}
+
+func setPair(host map[string]string, pair Pair) {
+	host[keyToken], host[keyRefresh], host[keyOAuth] = pair.Access, pair.Refresh, "true"
+	host[keyExpiry] = pair.Expires.UTC().Format(time.RFC822)
+}
+
+func (p *Glab) save(t testing.TB, dir string, host map[string]string) {
+	t.Helper()
+	hosts := readConfig(dir)
+	delete(hosts, p.g.Host())
+	if host != nil {
+		hosts[p.g.Host()] = host
+	}
+	if err := writeConfig(dir, hosts); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// glabApp is the application that glab logs in with.
+func (g *GitLab) glabApp() *Application {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if a := g.apps[GlabClient]; a != nil {
+		return a
+	}
+	for _, a := range g.apps {
+		if a.Name == "GitLab CLI" {
+			return a
+		}
+	}
+	a := &Application{ClientID: hexText(), Name: "GitLab CLI", scopes: glabScopes}
+	g.apps[a.ClientID] = a
+	return a
+}
+
+// readConfig reads the hosts of config.yml, as writeConfig writes it.
+func readConfig(dir string) map[string]map[string]string {
+	hosts := map[string]map[string]string{}
+	b, err := os.ReadFile(filepath.Join(dir, "config.yml"))
+	if err != nil {
+		return hosts
+	}
+	host := ""
+	_, text, _ := strings.Cut(string(b), "hosts:\n")
+	for line := range strings.Lines(text) {
+		k, v, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		switch {
+		case strings.HasPrefix(line, "        "):
+			hosts[host][k] = strings.Trim(v, `"`)
+		case strings.HasPrefix(line, "    "):
+			host = strings.TrimSuffix(k, ":")
+			hosts[host] = map[string]string{}
+		}
+	}
+	return hosts
+}
+
+func writeConfig(dir string, hosts map[string]map[string]string) error {
+	text := "git_protocol: ssh\ncheck_update: true\nhost: gitlab.com\nhosts:\n"
+	for _, h := range sortedKeys(hosts) {
+		text += "    " + h + ":\n"
+		for _, k := range sortedKeys(hosts[h]) {
+			text += "        " + k + ": " + strconv.Quote(hosts[h][k]) + "\n"
+		}
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "config.yml"), []byte(text), 0o600)
+}
+
+// Calls lists the arguments of every call so far.
+func (p *Glab) Calls() [][]string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.calls)
+}
+
+// Notice makes every call write a line to stderr, as the real one does about
+// updates.
+func (p *Glab) Notice(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.notice = text
+}
+
+// Break makes every call fail with a text ("" = no longer), as a locked keyring
+// does.
+func (p *Glab) Break(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.broken = text
+}

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gitlab
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+var glabScopes = []string{"openid", "profile", ReadUser, WriteRepository, API}
+
+const masked = "**************************"
+
+// glabCall is one run of the program.
+type glabCall struct {
+	p     *Glab
+	dir   string
+	env   string // the token of the environment
+	in    string
+	args  []string
+	hosts map[string]map[string]string
+
+	out, problems []string
+	code          int
+}
+
+func (p *Glab) serve(w http.ResponseWriter, r *http.Request) {
+	b, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	lines := strings.Split(string(b), "\n")
+	if err != nil || len(lines) < 4 {
+		http.Error(w, "bad call", http.StatusBadRequest)
+		return
+	}
+	c := &glabCall{p: p, dir: lines[0], env: lines[1], in: strings.TrimSpace(lines[2]), args: lines[3 : len(lines)-1]}
+	p.mu.Lock()
+	p.calls = append(p.calls, slices.Clone(c.args))
+	if p.notice != "" {
+		c.problems = append(c.problems, p.notice)
+	}
+	broken := p.broken
+	p.mu.Unlock()
+	c.hosts = readConfig(c.dir)
+	if broken != "" {
+		c.fail(broken)
+	} else {
+		c.run()
+	}
+	text := strconv.Itoa(c.code) + "\n"
+	for _, l := range c.out {
+		text += "1" + l + "\n"
+	}
+	for _, l := range c.problems {
+		text += "2" + l + "\n"
+	}
+	_, _ = io.WriteString(w, text)
+}
+
+func (c *glabCall) fail(text ...string) {
+	c.code = 1
+	c.problems = append(c.problems, text...)
+}
+
+// flag is the value of one of the names of a flag.
+func (c *glabCall) flag(names ...string) string {
+	for i, a := range c.args {
+		k, v, ok := strings.Cut(a, "=")
+		if !slices.Contains(names, k) {
+			continue
+		}
+		if ok {
+			return v
+		}
+		if i+1 < len(c.args) {
+			return c.args[i+1]
+		}
+	}
+	return ""
+}
+
+func (c *glabCall) run() {
+	word := func(i int) string {
+		if i < len(c.args) {
+			return c.args[i]
+		}
+		return ""
+	}
+	switch word(0) + " " + word(1) {
+	case "version ", "--version ":
+		c.out = append(c.out, "glab 1.120.0 (78790114c)")
+	case "config get":
+		c.get(word(2), c.flag("--host"))
+	case "auth status":
+		c.status(c.flag("--hostname"))
+	case "auth docker-helper":
+		c.helper(word(2))
+	default:
+		c.fail("Unknown command \""+word(0)+"\" for \"glab\".", "", "Usage:  glab <command> <subcommand> [flags]")
+	}
+}
+
+// get prints a value, or nothing. The token of the environment goes first.
+func (c *glabCall) get(key, host string) {
+	v := c.hosts[host][key]
+	if key == keyToken && c.env != "" {
+		v = c.env
+	}
+	if key == "host" && host == "" {
+		v = "gitlab.com"
+	}
+	if v != "" {
+		c.out = append(c.out, v)
+	}
+}
+
+// status asks the instance who each host's token is; all goes to stderr.
+func (c *glabCall) status(only string) {
+	if len(c.hosts) == 0 {
+		c.fail("No GitLab instances have been authenticated with glab. Run `glab auth login` to authenticate.")
+		return
+	}
+	if only != "" && c.hosts[only] == nil {
+		c.fail("X " + only + " has not been authenticated with glab. Run `glab auth login --hostname " + only + "` to authenticate.")
+		return
+	}
+	bad := false
+	for _, h := range sortedKeys(c.hosts) {
+		if only != "" && only != h {
+			continue
+		}
+		token, source := c.hosts[h][keyToken], c.dir+"/config.yml"
+		if c.env != "" {
+			token, source = c.env, "GITLAB_TOKEN"
+		}
+		c.problems = append(c.problems, h)
+		var user, problem string
+		if c.env == "" {
+			if problem = c.renew(h); problem == "" {
+				token = c.hosts[h][keyToken]
+			}
+		}
+		if problem == "" {
+			user, problem = c.whoIs(h, token)
+		}
+		if problem != "" {
+			bad = true
+			c.problems = append(c.problems, "  X "+h+": API call failed: "+problem)
+		} else {
+			c.problems = append(c.problems, "  ✓ Logged in to "+h+" as "+user+" ("+source+")")
+		}
+		c.problems = append(c.problems, "  ✓ Git operations for "+h+" configured to use ssh protocol.",
+			"  ✓ API calls for "+h+" are made over https protocol.", "  ✓ REST API Endpoint: https://"+h+"/api/v4/",
+			"  ✓ GraphQL Endpoint: https://"+h+"/api/graphql/")
+		switch {
+		case token == "":
+			c.problems = append(c.problems, "  ! No token found (checked config file, keyring, and environment variables).")
+		case slices.Contains(c.args, "--show-token") || slices.Contains(c.args, "-t"):
+			c.problems = append(c.problems, "  ✓ Token found: "+token)
+		default:
+			c.problems = append(c.problems, "  ✓ Token found: "+masked)
+		}
+	}
+	if c.env != "" {
+		c.problems = append(c.problems, "", "! One of GITLAB_TOKEN, GITLAB_ACCESS_TOKEN, OAUTH_TOKEN environment variables is set. It will be used for all authentication.")
+	}
+	if bad {
+		c.fail("", "X could not authenticate to one or more of the configured GitLab instances.")
+	}
+}
+
+// whoIs is GET /user; problem "" = fine.
+func (c *glabCall) whoIs(host, token string) (user, problem string) {
+	g := c.p.g
+	if host != g.Host() {
+		return "", `Get "https://` + host + `/api/v4/user": dial tcp: lookup ` + host + `: no such host`
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if gr := g.grantOf(token); gr != nil && gr.valid(g) {
+		return gr.user.Username, ""
+	}
+	if t := g.token(token); t != nil && t.active() && !t.User.blocked && slices.ContainsFunc(t.Scopes, func(s string) bool {
+		return s == API || s == ReadAPI || s == ReadUser
+	}) {
+		return t.User.Username, ""
+	}
+	return "", "GET https://" + host + "/api/v4/user: 401 {message: 401 Unauthorized}"
+}
+
+// renew refreshes an OAuth2 login that is over, and writes it down.
+func (c *glabCall) renew(host string) (problem string) {
+	h := c.hosts[host]
+	g := c.p.g
+	if h[keyOAuth] != "true" || host != g.Host() {
+		return ""
+	}
+	app := g.glabApp()
+	g.mu.Lock()
+	old := g.grantOf(h[keyToken])
+	if old != nil && g.Cloud.Now().Before(old.expires) {
+		g.mu.Unlock()
+		return ""
+	}
+	gr, refused := g.refresh(url.Values{"refresh_token": {h[keyRefresh]}}, app)
+	g.mu.Unlock()
+	if refused != nil {
+		return `Get "https://` + host + `/api/v4/user": oauth2: "` + refused.code + `" "` + refused.description + `"`
+	}
+	setPair(h, Pair{gr.access, gr.refresh, gr.expires})
+	if err := writeConfig(c.dir, c.hosts); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// helper is the docker credential helper, which does not look at the
+// environment. Its errors are on stdout, as the protocol wants it.
+func (c *glabCall) helper(action string) {
+	refuse := func(text string) {
+		c.code = 1
+		c.out = append(c.out, text)
+	}
+	switch action {
+	case "get":
+	case "store", "erase":
+		what := map[string]string{"store": "login", "erase": "logout"}[action]
+		server := c.in
+		var m struct{ ServerURL string }
+		if action == "store" && json.Unmarshal([]byte(c.in), &m) == nil {
+			server = m.ServerURL
+		}
+		refuse("glab auth docker-helper does not support manual registry " + what + "s. Remove the glab credential helper for " + server +
+			" if you'd like to manually handle credentials for this registry.")
+		return
+	default:
+		c.fail(`invalid argument "` + action + `" for "glab auth docker-helper"`)
+		return
+	}
+	for _, h := range sortedKeys(c.hosts) {
+		if !slices.Contains(strings.Split(c.hosts[h][keyDomains], ","), c.in) {
+			continue
+		}
+		if c.hosts[h][keyOAuth] != "true" {
+			refuse("failed to get OAuth2 token source to potentially refresh token: not logged in with OAuth2")
+			return
+		}
+		if problem := c.renew(h); problem != "" {
+			refuse("refreshing oauth2 token: " + problem)
+			return
+		}
+		b, err := json.Marshal(map[string]string{"ServerURL": c.in, "Username": c.hosts[h][keyUser], "Secret": c.hosts[h][keyToken]})
+		if err != nil {
+			refuse(err.Error())
+			return
+		}
+		c.out = append(c.out, string(b))
+		return
+	}
+	refuse("no hostname associated with registryURL: " + c.in)
+}
