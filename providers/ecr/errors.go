@@ -103,7 +103,11 @@ func (c *call) coded(o op, code, message string, header http.Header) *providers.
 	case is(codesExpired):
 		return c.fail(providers.LoginRequired, o.sess.renew, fmt.Errorf("%s: the credentials of %s are expired", o.name, o.sess.whose()))
 	case is(codesUnknown):
-		return c.fail(providers.LoginRequired, o.sess.renew, fmt.Errorf("%s: AWS does not know the credentials of %s (%s)", o.name, o.sess.whose(), httpx.Printable(code, 60)))
+		where := "AWS"
+		if c.place.partition != "aws" { // keys of the usual one are unknown there
+			where = "the partition " + c.place.partition
+		}
+		return c.fail(providers.LoginRequired, o.sess.renew, fmt.Errorf("%s: %s does not know the credentials of %s (%s)", o.name, where, o.sess.whose(), httpx.Printable(code, 60)))
 	case code == "InvalidIdentityToken":
 		return c.fail(providers.Misconfigured, "check the identity provider of the AWS account and its audiences", text)
 	case code == "IDPRejectedClaim":

@@ -337,7 +337,8 @@ func TestTheARNsOfAPolicyFollowTheHost(t *testing.T) {
 	o := keys(t)
 	o.RoleARN, o.PullThrough = []string{roleCI}, true
 	o.Registry = map[string]string{"reg.example": hostOne, "hub.example": hostTwo + "/docker-hub"}
-	s := c.person(t, secrets()).configured(o)
+	p := c.person(t, secrets())
+	s := p.configured(o)
 	for host, want := range map[string]string{
 		"111111111111.dkr.ecr.cn-north-1.amazonaws.com.cn": "arn:aws-cn:ecr:cn-north-1:111111111111:repository/a/b",
 		"111111111111.dkr.ecr.us-gov-west-1.amazonaws.com": "arn:aws-us-gov:ecr:us-gov-west-1:111111111111:repository/a/b",
@@ -345,7 +346,9 @@ func TestTheARNsOfAPolicyFollowTheHost(t *testing.T) {
 		"hub.example":    "arn:aws:ecr:eu-west-1:222222222222:repository/docker-hub/a/b",
 		"public.ecr.aws": "arn:aws:ecr-public::111111111111:repository/b",
 	} {
-		mustMint(t, s, host, providers.Grant{Repository: "a/b", Access: providers.Pull})
+		own := *o
+		own.RoleARN = []string{strings.Replace(roleCI, "arn:aws:", want[:strings.Index(want[4:], ":")+5], 1)}
+		mustMint(t, p.configured(&own), host, providers.Grant{Repository: "a/b", Access: providers.Pull})
 		calls := c.all("AssumeRole")
 		if p := calls[len(calls)-1].Form.Get("Policy"); !strings.Contains(p, `"`+want+`"`) || strings.Contains(p, "BatchImportUpstreamImage") == (host == "public.ecr.aws") {
 			t.Errorf("%s: %s", host, p)

@@ -79,6 +79,9 @@ func (p *plan) last() *role {
 // without a role the session stays as wide as it is.
 func (c *call) session(ctx context.Context, p *plan, gs []providers.Grant, native bool) (session, error) {
 	policy := ""
+	if err := c.samePartition(p); err != nil {
+		return session{}, err
+	}
 	if last := p.last(); last != nil && len(gs) > 0 {
 		var err error
 		if policy, err = c.policy(gs, *last, native); err != nil {
@@ -108,6 +111,23 @@ func (c *call) session(ctx context.Context, p *plan, gs []providers.Grant, nativ
 	}
 	s.narrowed = policy != ""
 	return s, c.alive(s)
+}
+
+// samePartition refuses roles that the registry's partition cannot know: AWS
+// would call the keys invalid, which they are not.
+func (c *call) samePartition(p *plan) error {
+	roles := p.roles
+	if p.web != nil {
+		roles = append([]role{*p.web}, roles...)
+	}
+	for _, r := range roles {
+		of := strings.Split(r.arn, ":")[1] // isRole has looked at it
+		if _, known := apiDomains[of]; known && of != c.place.partition {
+			return c.fail(providers.Misconfigured, "use an identity of "+c.place.partition,
+				fmt.Errorf("%s is of the partition %s, the registry of %s: they share no identities", roleName(r.arn), of, c.place.partition))
+		}
+	}
+	return nil
 }
 
 // alive refuses a session that is over, before AWS says so less clearly.
