@@ -22,6 +22,9 @@ type Pair struct {
 	RefreshExpiresAt time.Time `json:"refresh_expires_at,omitzero"`
 	Scopes           []string  `json:"scopes,omitempty"`
 	User             string    `json:"user,omitempty"`
+	// Made is a secret that was made with the login, where the registry takes
+	// that and no access token.
+	Made string `json:"made,omitempty"`
 	// Issuer is the token endpoint it came from, ClientID the application: a
 	// pair is never sent elsewhere.
 	Issuer   string `json:"issuer"`
@@ -81,7 +84,7 @@ func (c Client) Fresh(ctx context.Context, d providers.Deps, ref providers.Secre
 		}
 		return p, c.loginAgain("expired and cannot be refreshed")
 	}
-	unlock, err := d.Lock(ctx, "refresh "+c.TokenURL+" "+ref.String())
+	unlock, err := d.Lock(ctx, c.lockName(ref))
 	if err != nil {
 		return p, c.orOld(p, d, c.fail(providers.Unavailable, "", err))
 	}
@@ -148,6 +151,7 @@ func (c Client) refresh(ctx context.Context, d providers.Deps, ref providers.Sec
 		t.Scopes = old.Scopes
 	}
 	p := c.Keep(t, old.User)
+	p.Made = old.Made
 	if err := d.Save(ctx, ref, p.Secret()); err != nil {
 		return old, c.fail(providers.Unavailable, "", errors.Join(errors.New("the refreshed login of "+c.Product+" could not be saved"), err))
 	}
@@ -157,3 +161,27 @@ func (c Client) refresh(ctx context.Context, d providers.Deps, ref providers.Sec
 func (c Client) loginAgain(what string) error {
 	return c.fail(providers.LoginRequired, "run: regmint login "+c.Host.String(), errors.New("the login of "+c.Product+" "+what))
 }
+
+// Update changes the login under ref: f sees it as it is stored, while no other
+// process refreshes it, and what f leaves is durable when Update returns. f must
+// not call Fresh.
+func (c Client) Update(ctx context.Context, d providers.Deps, ref providers.SecretRef, f func(*Pair) error) (Pair, error) {
+	unlock, err := d.Lock(ctx, c.lockName(ref))
+	if err != nil {
+		return Pair{}, c.fail(providers.Unavailable, "", err)
+	}
+	defer unlock()
+	p, err := c.stored(ctx, d, ref)
+	if err != nil {
+		return p, err
+	}
+	if err := f(&p); err != nil {
+		return p, err
+	}
+	if err := d.Save(ctx, ref, p.Secret()); err != nil {
+		return p, c.fail(providers.Unavailable, "", errors.Join(errors.New("the login of "+c.Product+" could not be saved"), err))
+	}
+	return p, nil
+}
+
+func (c Client) lockName(ref providers.SecretRef) string { return "refresh " + c.TokenURL + " " + ref.String() }
