@@ -236,7 +236,7 @@ func (h *Hub) oauthRevoke(w http.ResponseWriter, r *http.Request) {
 // The bounds of what a federated token's life may be asked for.
 const (
 	minFederated = 300
-	maxFederated = 3600
+	maxFederated = 21600
 )
 
 // serveIdentity is the exchange of CI identity tokens, as docker/login-action
@@ -258,7 +258,7 @@ func (h *Hub) serveIdentity() {
 		life := minFederated
 		if s := f.Get("expires_in"); s != "" {
 			if life, _ = strconv.Atoi(s); life < minFederated || life > maxFederated {
-				oauthError(w, http.StatusBadRequest, "invalid_request", "expires_in must be between 300 and 3600")
+				oauthError(w, http.StatusBadRequest, "invalid_request", "expires_in must be between 300 and 21600")
 				return
 			}
 		}
