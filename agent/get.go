@@ -5,6 +5,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,6 +86,9 @@ func (c *Core) serve(ctx context.Context, s *snapshot, j *job, q asked, req *api
 	}
 	about := c.failKey(q, j, names, env)
 	cred, src, err := c.credential(ctx, s, j, q, names, env, req)
+	if err == nil && req.Native {
+		err = nativeTooWide(q, cred)
+	}
 	if errors.Is(err, errStale) {
 		return failure{host: q.host, err: err}.response(), q, err
 	}
@@ -115,15 +119,31 @@ func (c *Core) serve(ctx context.Context, s *snapshot, j *job, q asked, req *api
 	return r, q, nil
 }
 
+// nativeTooWide refuses what reaches the whole product where something narrows
+// to less than a clean-up does: no pull is worth a cloud's session.
+func nativeTooWide(q asked, cred providers.Native) error {
+	if !cred.Wider || len(q.grants) == 0 || slices.ContainsFunc(q.grants, func(g providers.Grant) bool { return full(g.Access)&providers.Delete != 0 }) {
+		return nil
+	}
+	return &providers.Error{
+		Kind: providers.Denied, Host: q.host,
+		Err:  errors.New("its own API knows no token for " + describe(q.grants) + " here"),
+		Hint: "a clean-up asks for =delete, and its job too",
+	}
+}
+
 // beyond answers where the account of q did not: a recognised host whose
 // machine and caller have no identity there belongs to whoever answered before
 // us, and the reason goes along for people.
 func (c *Core) beyond(ctx context.Context, s *snapshot, j *job, q asked, req *api.GetRequest, err error) (*api.GetResponse, asked, error) {
 	ambient := q.account.Layer == providers.LayerAmbient
 	if sp, ok := c.spare(s, q.host); ok && c.mayStandIn(j, q, req, err) {
-		if next, ok := c.instead(s, j, q, sp.Account); ok {
+		if next, ok := c.instead(s, q, sp.Account); ok {
 			next.until = sp.Until
-			if resp, next, second := c.serve(ctx, s, j, next, req); second == nil || errors.Is(second, errStale) {
+			resp, next, second := c.serve(ctx, s, j, next, req)
+			// It has the rights of whoever fetched it: where the account must be
+			// narrowed it is no stand-in.
+			if errors.Is(second, errStale) || second == nil && !(resp.Wider && requires(s, q.account)) {
 				return resp, next, second
 			}
 		}
@@ -132,7 +152,7 @@ func (c *Core) beyond(ctx context.Context, s *snapshot, j *job, q asked, req *ap
 		return c.fail(s, q, req.Soft, err), q, nil
 	}
 	if a, ok := j.carried(q.host); ok && !req.Native {
-		if next, ok := c.instead(s, j, q, a); ok {
+		if next, ok := c.instead(s, q, a); ok {
 			resp, next, second := c.serve(ctx, s, j, next, req)
 			if second != nil && !errors.Is(second, errStale) {
 				return c.fail(s, next, req.Soft, second), next, nil
@@ -156,8 +176,9 @@ func (c *Core) mayStandIn(j *job, q asked, req *api.GetRequest, err error) bool 
 	return q.account.Layer == providers.LayerAmbient || q.account.Layer == providers.LayerConfigured
 }
 
-// instead is q with another account; false where policy or grants forbid it.
-func (c *Core) instead(s *snapshot, j *job, q asked, a providers.Account) (asked, bool) {
+// instead is q with another account, for no more than that of q may do; false
+// where policy forbids it.
+func (c *Core) instead(s *snapshot, q asked, a providers.Account) (asked, bool) {
 	a, err := s.cfg.Policy.Apply(withRealms(s.cfg, a))
 	if err != nil {
 		return q, false
@@ -166,9 +187,7 @@ func (c *Core) instead(s *snapshot, j *job, q asked, a providers.Account) (asked
 	if p == nil {
 		return q, false
 	}
-	next := asked{host: q.host, account: a, provider: p, target: q.target}
-	next.grants, err = grants(j, next, q.target)
-	return next, err == nil
+	return asked{host: q.host, account: a, provider: p, target: q.target, grants: q.grants}, true
 }
 
 // ask finds the account; a response means the answer is already known.

@@ -5,6 +5,7 @@ package agent
 import (
 	"hash/maphash"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/regmint/regmint/agent/api"
@@ -53,11 +54,16 @@ func (c *Core) wasHandedOut(s *snapshot, j *job, k providers.Key, l api.Login, s
 	if err != nil || a.Username != l.Username && (ownedByJob(a.Layer) || a.Layer == providers.LayerSaved) {
 		return false
 	}
-	by := c.giver(j, k.Host, a, l)
+	by := []failKey{c.giver(j, k.Host, a, l)}
+	if sp, ok := c.spare(s, k.Host); ok && !ownedByJob(a.Layer) {
+		by = append(by, c.giver(j, k.Host, sp.Account, l)) // it stood in for a
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	at, ok := c.handed[handed(by, secret)]
-	return ok && c.now().Sub(at) <= handedLife
+	return slices.ContainsFunc(by, func(by failKey) bool {
+		at, ok := c.handed[handed(by, secret)]
+		return ok && c.now().Sub(at) <= handedLife
+	})
 }
 
 // giver is who a would be for the caller that stores l.

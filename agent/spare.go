@@ -124,9 +124,6 @@ func spareName(s *snapshot, h providers.Host) string {
 
 // saveSpare keeps a token until it expires, and forgets those that have.
 func (c *Core) saveSpare(ctx context.Context, s *snapshot, h providers.Host, l api.Login, life time.Duration) error {
-	if life <= 0 {
-		return &providers.Error{Kind: providers.LoginRequired, Host: h, Err: errors.New("the token has expired already"), Hint: "fetch a new one"}
-	}
 	pat, err := providers.ParsePattern(h.String())
 	if err != nil {
 		return err
@@ -134,6 +131,14 @@ func (c *Core) saveSpare(ctx context.Context, s *snapshot, h providers.Host, l a
 	st, err := s.secrets()
 	if err != nil {
 		return storeError(h, err)
+	}
+	if old, ok := s.spareOf(h); ok { // that very token, stored again by docker login, is not younger for it
+		if had, err := st.Get(ctx, old.Password.Value); err == nil && had.Equal(providers.NewSecret(l.Secret)) {
+			life = min(life, old.Until.Sub(c.now()))
+		}
+	}
+	if life <= 0 {
+		return &providers.Error{Kind: providers.LoginRequired, Host: h, Err: errors.New("the token has expired already"), Hint: "fetch a new one"}
 	}
 	name, now := spareName(s, h), c.now()
 	ref := providers.SecretRef{Scheme: "keyring", Value: h.String() + "#" + name}

@@ -124,6 +124,61 @@ func TestFetchedTokenStandsInForAConfiguredAccount(t *testing.T) {
 	}
 }
 
+func TestFetchedTokenMayDoNoMoreThanTheAccountItStandsInFor(t *testing.T) {
+	a := account("prod", cloudHost)
+	a.Provider, a.Grants = "cloud", []providers.Grant{{Access: providers.Pull}}
+	r := cloudRig(t, a)
+	r.p.wider = true // as it was fetched
+	r.amb.err = &providers.Error{Kind: providers.LoginRequired, Err: errors.New("the session is over")}
+	r.fetch(nil, "", "fetched")
+	if resp := r.want(nil, cloudHost, api.OK, "fetched"); !resp.Wider || len(r.p.last.Grants) != 1 || r.p.last.Grants[0].Access != providers.Pull {
+		t.Errorf("asked for %v: %+v", r.p.last.Grants, resp)
+	}
+	if resp := r.ask(nil, api.GetRequest{Key: cloudHost + "/app=delete"}); resp.Outcome != api.Failed {
+		t.Errorf("more than the account may do: %+v", resp)
+	}
+	r.cfg.Accounts[0].Narrow = providers.NarrowRequire
+	if err := r.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	r.want(nil, cloudHost, api.Failed, "the session is over")
+}
+
+func TestFetchedTokenThatComesBackLivesNoLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := cloudRig(t)
+		r.amb.err = errNobody
+		r.fetch(nil, "", "fetched")
+		until := time.Now().Add(12 * time.Hour).Unix()
+		again := func(what string) {
+			t.Helper()
+			time.Sleep(time.Hour)
+			if rep := r.fetch(nil, "", "fetched"); rep.Outcome != api.OK {
+				t.Fatalf("%s: %+v", what, rep)
+			}
+			if resp := r.as(""); resp.Secret != "fetched" || resp.ExpiresAt != until {
+				t.Errorf("%s: %+v, want its end at %d", what, resp, until)
+			}
+		}
+		r.as("")
+		again("docker login stores what it was given")
+		clear(r.handed)
+		again("after a restart of the agent")
+		j := r.job(api.JobRequest{Env: profile("")}, nil)
+		if resp := r.ask(j, api.GetRequest{Key: cloudHost}); resp.Secret != "fetched" {
+			t.Fatalf("%+v", resp)
+		}
+		if rep := r.fetch(j, "", "fetched"); rep.Outcome != api.OK || len(j.logins) != 0 {
+			t.Errorf("in a job: %+v, %d logins", rep, len(j.logins))
+		}
+		clear(r.handed)
+		time.Sleep(12 * time.Hour)
+		if rep := r.fetch(nil, "", "fetched"); rep.Outcome != api.Failed {
+			t.Errorf("after its end: %+v", rep)
+		}
+	})
+}
+
 func TestFetchedTokenIsForgottenByALogout(t *testing.T) {
 	r := cloudRig(t)
 	r.amb.err = errNobody
