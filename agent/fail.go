@@ -123,7 +123,12 @@ func message(h providers.Host, err error) string {
 	reason = oneLine(reason)
 	hint = oneLine(hint)
 	if n := utf8.RuneCountInString(prefix + reason + hint); n > maxLine && prefix != "" {
-		hint = strings.TrimSuffix(hint, " "+host.String()) // the line says it already, and these hosts are long
+		// The line says the host already, and these are long; yet a login
+		// without any is another command.
+		hint = strings.TrimSuffix(hint, " "+host.String())
+		if strings.HasSuffix(hint, "regmint login") {
+			hint += " HOST"
+		}
 	}
 	if room := maxLine - utf8.RuneCountInString(prefix) - utf8.RuneCountInString(hint); utf8.RuneCountInString(reason) > room {
 		reason = cut(reason, max(room, 40))
@@ -136,7 +141,7 @@ func usualStep(k providers.Kind, h providers.Host) string {
 	switch k {
 	case providers.Unavailable:
 		return "try again, or see: regmint status " + h.String()
-	case providers.LoginRequired:
+	case providers.LoginRequired, providers.NoAccount:
 		return "run: regmint login " + h.String()
 	}
 	return ""

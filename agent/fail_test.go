@@ -116,3 +116,14 @@ func TestALongHostLeavesRoomForTheReason(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestWhereNobodyIsTheNextStepIsNamed(t *testing.T) {
+	h, err := providers.ParseHost("123456789012.dkr.ecr.eu-west-1.amazonaws.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := message(h, &providers.Error{Kind: providers.NoAccount, Err: errors.New("no AWS identity here: no variables, no profile in ~/.aws, no role of this machine")})
+	if !strings.HasSuffix(got, "; run: regmint login HOST") || len([]rune(got)) > maxLine || strings.Contains(got, "…") {
+		t.Errorf("%d characters: %s", len([]rune(got)), got)
+	}
+}

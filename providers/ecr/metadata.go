@@ -98,7 +98,7 @@ func (c *call) instance(profile string) *plan {
 			limit = probe
 		}
 		if absent {
-			return session{}, c.nobody(profile, "no role of a container or machine")
+			return session{}, c.nobody(profile, "no role of this machine")
 		}
 		short, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
@@ -191,7 +191,7 @@ func (c *call) noInstance(ctx context.Context, endpoint, profile string, err err
 		return err
 	}
 	c.metadata.write(endpoint, false, c.deps.Now())
-	return c.nobody(profile, "no role of a container or machine")
+	return c.nobody(profile, "no role of this machine")
 }
 
 // checkURL takes https, and http to this machine.
