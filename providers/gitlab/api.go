@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gitlab
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/regmint/regmint/providers"
+	"github.com/regmint/regmint/providers/internal/httpx"
+	"github.com/regmint/regmint/providers/internal/registryauth"
+)
+
+// call is one request to the API.
+type call struct {
+	host    providers.Host
+	what    string
+	method  string
+	path    string // below /api/v4, escaped
+	as      token
+	body    any
+	into    any
+	replay  bool
+	secrets []providers.Secret
+}
+
+func (s *source) call(ctx context.Context, c call) error {
+	v, err := s.gitlab(ctx, c.host)
+	if err != nil {
+		return err
+	}
+	q := httpx.Request{
+		Host: c.host, What: c.what, Method: c.method, URL: v.base + "/api/v4" + c.path, SameOrigin: true,
+		Header: http.Header{"Accept": {"application/json"}}, Secrets: []providers.Secret{c.as.secret},
+	}
+	if c.as.oauth {
+		q.Header.Set("Authorization", "Bearer "+c.as.secret.Reveal())
+	} else {
+		q.Header.Set("PRIVATE-TOKEN", c.as.secret.Reveal())
+	}
+	if c.body != nil {
+		q.Header.Set("Content-Type", "application/json")
+		if q.Body, err = json.Marshal(c.body); err != nil {
+			return s.fail(c.host, providers.Misconfigured, "", errors.New(c.what+": the request cannot be written"))
+		}
+	}
+	res, err := v.http.Do(ctx, q)
+	if err != nil {
+		return s.explain(c.host, err)
+	}
+	if c.into == nil {
+		return nil
+	}
+	if json.Unmarshal(res.Body, c.into) != nil {
+		return s.fail(c.host, providers.Unavailable, "", errors.New(c.what+": the answer is not what GitLab answers"))
+	}
+	return nil
+}
+
+// info is an access token as the API describes it. Dates of expiry are whole
+// days; the token ends as the day begins, in UTC.
+type info struct {
+	ID      int64     `json:"id"`
+	Name    string    `json:"name"`
+	Scopes  []string  `json:"scopes"`
+	Created time.Time `json:"created_at"`
+	Ends    *string   `json:"expires_at"`
+	Revoked bool      `json:"revoked"`
+	Token   string    `json:"token"`
+}
+
+// expires is zero where the token has no end.
+func (i info) expires() time.Time {
+	if i.Ends == nil {
+		return time.Time{}
+	}
+	t, err := time.Parse(time.DateOnly, *i.Ends)
+	if err != nil {
+		return time.Time{}
+	}
+	return t
+}
+
+// checkLimit bounds what a look at the account's own token may take.
+const checkLimit = 4 * time.Second
+
+// self asks GitLab what an access token is.
+func (s *source) self(ctx context.Context, h providers.Host, t token) (info, error) {
+	var i info
+	err := s.call(ctx, call{host: h, what: "look at the token", path: "/personal_access_tokens/self", as: t, into: &i})
+	return i, err
+}
+
+// look fills in what GitLab says about t. A token that is refused is an error;
+// an API that does not answer is none: the registry may.
+func (s *source) look(ctx context.Context, h providers.Host, t *token) error {
+	s.mu.Lock()
+	was := s.refused
+	s.mu.Unlock()
+	if !was.secret.IsZero() && was.secret.Equal(t.secret) && s.deps.Now().Before(was.until) {
+		return was.err
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkLimit)
+	defer cancel()
+	i, err := s.self(ctx, h, *t)
+	if err == nil {
+		t.name, t.scopes, t.created, t.expires = i.Name, i.Scopes, i.Created, i.expires()
+		t.origin = "access token"
+		if i.Name != "" {
+			t.origin += " " + fmt.Sprintf("%q", httpx.Printable(i.Name, 60))
+		}
+		return nil
+	}
+	if providers.KindOf(err) != providers.LoginRequired {
+		s.deps.Log.Debug("the token is used unseen", "host", h.String(), "reason", err.Error())
+		return nil
+	}
+	// A deploy token without its usual looks, or a password: the registry knows.
+	if s.account.Username != "" {
+		cred := providers.Credential{Username: t.user, Secret: t.secret}
+		if registryauth.Verify(ctx, s.registry(h), cred, nil) == nil {
+			t.checked, t.origin = false, "saved login as "+httpx.Printable(t.user, 100)
+			return nil
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refused = refusal{secret: t.secret, until: s.deps.Now().Add(refusedFor), err: err}
+	return err
+}
+
+// Scopes by what they are good for.
+const (
+	scopeAPI   = "api"
+	scopeRead  = "read_registry"
+	scopeWrite = "write_registry"
+)
+
+var (
+	pullScopes = []string{scopeAPI, "read_api", scopeRead, scopeWrite, "read_virtual_registry", "write_virtual_registry"}
+	pushScopes = []string{scopeAPI, scopeWrite}
+)
+
+// allows refuses what the scopes of a token are known not to do.
+func (s *source) allows(r providers.Request, t token) error {
+	if t.scopes == nil {
+		return nil
+	}
+	var a providers.Access
+	for _, g := range r.Grants {
+		a |= g.Access
+	}
+	need, what := pullScopes, "pull needs read_registry"
+	switch {
+	case a.Has(providers.Delete):
+		need, what = []string{scopeAPI}, "delete needs api"
+	case a.Has(providers.Push):
+		need, what = pushScopes, "push needs write_registry"
+	}
+	if slices.ContainsFunc(t.scopes, func(x string) bool { return slices.Contains(need, x) }) {
+		return nil
+	}
+	return s.fail(r.Host, providers.Denied, "make a token with that scope", fmt.Errorf("%s, and the token has %s", what, list(t.scopes)))
+}
+
+func list(scopes []string) string {
+	if len(scopes) == 0 {
+		return "no scope"
+	}
+	return httpx.Printable(strings.Join(scopes, ", "), 120)
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gitlab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/regmint/regmint/providers"
+	"github.com/regmint/regmint/providers/internal/httpx"
+	"github.com/regmint/regmint/providers/internal/oauth"
+)
+
+// oauthClient is the account's application (docs.gitlab.com/api/oauth2, device
+// authorization grant: GitLab 17.3 and later).
+func (s *source) oauthClient(v *server, h providers.Host) oauth.Client {
+	scopes := []string(s.plan.Scopes)
+	switch {
+	case s.plan.perJob():
+		scopes = []string{scopeAPI}
+	case len(scopes) == 0:
+		scopes = []string{scopeRead, scopeWrite}
+	}
+	return oauth.Client{
+		HTTP: v.http, Host: h, Product: "GitLab", DeviceURL: v.base + "/oauth/authorize_device", TokenURL: v.base + "/oauth/token",
+		ClientID: s.plan.ClientID, Scope: strings.Join(scopes, " "), Now: s.deps.Now,
+	}
+}
+
+// fromLogin is the live access token of a login in the browser.
+func (s *source) fromLogin(ctx context.Context, h providers.Host) (token, error) {
+	if s.account.Password.IsZero() {
+		return token{}, s.fail(h, providers.LoginRequired, "run: regmint login "+h.String(), errors.New("nobody has logged in yet"))
+	}
+	v, err := s.gitlab(ctx, h)
+	if err != nil {
+		return token{}, err
+	}
+	p, err := s.oauthClient(v, h).Fresh(ctx, s.deps, s.account.Password, 0)
+	if err != nil {
+		return token{}, err
+	}
+	t := token{user: anyUser, secret: providers.NewSecret(p.Access), oauth: true, expires: p.ExpiresAt, origin: "login in the browser", scopes: p.Scopes}
+	if p.User != "" {
+		t.origin += " as " + httpx.Printable(p.User, 100)
+	}
+	return t, nil
+}
+
+// LoginGroup implements providers.LoginGrouper: accounts that name one stored
+// login share it.
+func (Provider) LoginGroup(a providers.Account) string {
+	if o, ok := a.Options.(*Options); ok && o.ClientID != "" && !a.Password.IsZero() {
+		return "GitLab login " + a.Password.String()
+	}
+	return ""
+}
+
+// Login implements providers.Loginer: by device code where the account names
+// an application; else the login of glab is offered; else it says where a
+// token is made.
+func (p Provider) Login(ctx context.Context, q providers.LoginRequest) (providers.LoginResult, error) {
+	a := q.Account
+	if a.Options == nil {
+		a.Options = &Options{}
+	}
+	deps := q.Deps
+	s, err := open(a, deps)
+	if errors.Is(err, errNoIdentity) { // that is what this login is for
+		probe := a
+		probe.Layer = providers.LayerAmbient
+		s, err = open(probe, deps)
+	}
+	if err != nil {
+		return providers.LoginResult{}, err
+	}
+	s.account.RealmHosts = a.RealmHosts
+	switch s.plan.kind {
+	case byDevice:
+		return s.device(ctx, q)
+	case byJob, byDeploy:
+		return s.asIs(ctx, q)
+	case byAmbient:
+		if t, err := s.fromCaller(q.Host); err == nil {
+			return providers.LoginResult{Account: q.Account, Who: t.origin}, nil
+		}
+		return s.offer(ctx, q)
+	case byGlab:
+		return s.asIs(ctx, q)
+	}
+	return providers.LoginResult{}, s.wants(ctx, q.Host)
+}
+
+// asIs tries what the account says.
+func (s *source) asIs(ctx context.Context, q providers.LoginRequest) (providers.LoginResult, error) {
+	t, err := s.own(ctx, q.Host)
+	if err != nil {
+		return providers.LoginResult{}, err
+	}
+	return providers.LoginResult{Account: q.Account, Who: s.who(ctx, q.Host, t), Until: t.expires}, nil
+}
+
+// offer takes the login of glab where there is one.
+func (s *source) offer(ctx context.Context, q providers.LoginRequest) (providers.LoginResult, error) {
+	t, err := s.fromGlab(ctx, q.Host)
+	if err != nil {
+		if ctx.Err() != nil {
+			return providers.LoginResult{}, err
+		}
+		return providers.LoginResult{}, s.wants(ctx, q.Host)
+	}
+	s.plan.kind = byGlab
+	who := s.who(ctx, q.Host, t)
+	i, err := q.UI.Choose(ctx, "which login for "+q.Host.String()+"?", []string{"the one of glab: " + who, "a token of your own"})
+	if err != nil {
+		return providers.LoginResult{}, err
+	}
+	if i != 0 {
+		return providers.LoginResult{}, s.wants(ctx, q.Host)
+	}
+	o := s.plan.Options
+	o.Glab = true
+	a := q.Account
+	a.Options, a.Username, a.Password = &o, "", providers.SecretRef{}
+	return providers.LoginResult{Account: a, Write: true, Who: who}, nil
+}
+
+// who is the user behind a token, or what is known of it.
+func (s *source) who(ctx context.Context, h providers.Host, t token) string {
+	var u struct {
+		Username string `json:"username"`
+	}
+	if (t.oauth || t.checked) && s.call(ctx, call{host: h, what: "ask whose the login is", path: "/user", as: t, into: &u}) == nil && u.Username != "" {
+		return httpx.Printable(u.Username, 100)
+	}
+	return t.origin
+}
+
+// wants says where a token is made and how it is saved.
+func (s *source) wants(ctx context.Context, h providers.Host) error {
+	v, err := s.gitlab(ctx, h)
+	if err != nil {
+		return err
+	}
+	return s.fail(h, providers.LoginRequired,
+		fmt.Sprintf("then: regmint login %s --provider gitlab -u USER (it asks for the token), or with --password-stdin", h),
+		errors.New("make a token at "+v.page()))
+}
+
+// device lets a person log in in the browser.
+func (s *source) device(ctx context.Context, q providers.LoginRequest) (providers.LoginResult, error) {
+	if s.account.Layer == providers.LayerConfigured && s.account.Password.IsZero() {
+		return providers.LoginResult{}, s.fail(q.Host, providers.Misconfigured, `write password = "keyring:NAME"`, fmt.Errorf("account %q has no place for the login", s.account.Name))
+	}
+	v, err := s.gitlab(ctx, q.Host)
+	if err != nil {
+		return providers.LoginResult{}, err
+	}
+	c := s.oauthClient(v, q.Host)
+	t, err := c.Device(ctx, q.UI, "GitLab at "+v.base)
+	if err != nil {
+		if errors.Is(err, oauth.ErrUnsupported) {
+			return providers.LoginResult{}, s.fail(q.Host, providers.Misconfigured, "check client_id; or make a token at "+v.page(), errors.New("GitLab offers no login by device code to this application (it takes 17.3 or later)"))
+		}
+		return providers.LoginResult{}, err
+	}
+	who := s.who(ctx, q.Host, token{secret: t.Access, oauth: true, origin: ""})
+	return providers.LoginResult{Account: q.Account, Write: s.account.Layer != providers.LayerConfigured, Secret: c.Keep(t, who).Secret(), Who: who}, nil
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gitlab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/regmint/regmint/providers"
+	"github.com/regmint/regmint/providers/internal/httpx"
+)
+
+// MintNative implements providers.NativeMinter: the account's own token for
+// GitLab's API, where it has the scope api; in a CI job the job's token, which
+// cleans up in its own project and goes into the header JOB-TOKEN.
+func (s *source) MintNative(ctx context.Context, r providers.Request) (providers.Native, error) {
+	t, err := s.nativeToken(ctx, r)
+	if err != nil {
+		return providers.Native{}, err
+	}
+	n := providers.Native{Credential: providers.Credential{
+		Username: t.user, Secret: t.secret, IssuedAt: s.deps.Now(), ExpiresAt: t.expires, Wider: len(r.Grants) > 0, Origin: t.origin,
+	}}
+	name := "GITLAB_TOKEN" // glab and most clients read it
+	if s.isJob(t) {
+		name = envJobToken
+		n.Origin += ", for its own project alone, in the header JOB-TOKEN"
+	}
+	n.Env = []providers.Variable{{Name: name, Value: t.secret}}
+	return n, nil
+}
+
+// CheckNative implements providers.NativeChecker.
+func (s *source) CheckNative(ctx context.Context, r providers.Request) error {
+	_, err := s.nativeToken(ctx, r)
+	return err
+}
+
+func (s *source) isJob(t token) bool {
+	return t.user == jobUser && (s.plan.kind == byJob || s.plan.kind == byAmbient)
+}
+
+func (s *source) nativeToken(ctx context.Context, r providers.Request) (token, error) {
+	t, err := s.own(ctx, r.Host)
+	if err != nil {
+		return t, err
+	}
+	switch {
+	case s.isJob(t):
+		return t, s.ownProject(r)
+	case t.oauth:
+		err = s.oauthScopes(ctx, r.Host, &t)
+	case t.checked:
+		var i info
+		if i, err = s.self(ctx, r.Host, t); err == nil {
+			t.name, t.scopes, t.expires, t.origin = i.Name, i.Scopes, i.expires(), "access token "+fmt.Sprintf("%q", httpx.Printable(i.Name, 60))
+		}
+	default:
+		return t, s.fail(r.Host, providers.Denied, "use an access token with the scope api", errors.New("a deploy token cannot call GitLab's API"))
+	}
+	if err != nil {
+		return t, err
+	}
+	reads := len(r.Grants) > 0 && !slices.ContainsFunc(r.Grants, func(g providers.Grant) bool { return g.Access != providers.Pull })
+	if slices.Contains(t.scopes, scopeAPI) || reads && slices.Contains(t.scopes, "read_api") {
+		return t, nil
+	}
+	return t, s.fail(r.Host, providers.Denied, "make a token with the scope api", fmt.Errorf("the registry's API needs the scope api, and the token has %s", list(t.scopes)))
+}
+
+// ownProject refuses what a job's token is known not to reach.
+func (s *source) ownProject(r providers.Request) error {
+	own := strings.ToLower(s.deps.Env[envProject])
+	if own == "" {
+		return nil
+	}
+	for _, g := range r.Grants {
+		rest, ok := strings.CutPrefix(strings.ToLower(g.Repository), own)
+		if g.Repository != "" && (!ok || rest != "" && rest[0] != '/') {
+			return s.fail(r.Host, providers.Denied, "use an access token with the scope api", fmt.Errorf("a job's token cleans up in its own project alone, %s", httpx.Printable(own, 100)))
+		}
+	}
+	return nil
+}
+
+// oauthScopes asks what a token of an application may do.
+func (s *source) oauthScopes(ctx context.Context, h providers.Host, t *token) error {
+	v, err := s.gitlab(ctx, h)
+	if err != nil {
+		return err
+	}
+	res, err := v.http.Do(ctx, httpx.Request{
+		Host: h, What: "look at the token", URL: v.base + "/oauth/token/info", SameOrigin: true, Secrets: []providers.Secret{t.secret},
+		Header: http.Header{"Authorization": {"Bearer " + t.secret.Reveal()}, "Accept": {"application/json"}},
+	})
+	if err != nil {
+		return s.explain(h, err)
+	}
+	m, err := httpx.ParseJSON(res.Body)
+	o, ok := m.(map[string]any)
+	if err != nil || !ok {
+		return s.fail(h, providers.Unavailable, "", errors.New("look at the token: the answer is not what GitLab answers"))
+	}
+	t.scopes = []string{}
+	for _, key := range []string{"scope", "scopes"} {
+		l, _ := o[key].([]any)
+		for _, x := range l {
+			if one, ok := x.(string); ok {
+				t.scopes = append(t.scopes, one)
+			}
+		}
+	}
+	return nil
+}
