@@ -11,22 +11,85 @@ import (
 	"github.com/regmint/regmint/providers"
 )
 
-// ambient recognises a host by its provider's name rule.
-func (c *Core) ambient(h providers.Host) (providers.Account, bool) {
+// ambient recognises a host by its provider's name rule, else by what the
+// caller's variables, sent with a request or with the job, say about it.
+func (c *Core) ambient(j *job, h providers.Host, sent []string) (providers.Account, bool) {
 	for _, p := range c.o.Providers {
-		if !p.Match(h) {
+		if p.Match(h) {
+			return recognised(p, h)
+		}
+	}
+	var env callerEnv
+	for _, p := range c.o.Providers {
+		cl, ok := p.(providers.Claimer)
+		if !ok {
 			continue
 		}
-		pat, err := providers.ParsePattern(h.String())
-		if err != nil {
-			return providers.Account{}, false
+		if env == nil {
+			env = c.envOf(j, sent)
 		}
-		return providers.Account{
-			Name: p.Name() + ":" + h.String(), Provider: p.Name(), Hosts: []providers.Pattern{pat},
-			Options: p.Options(), Layer: providers.LayerAmbient, Source: "recognised", PlainHTTP: h.IsLoopback(),
-		}, true
+		if slices.Contains(cl.Claims(env.values(p.Env())), h) {
+			return recognised(p, h)
+		}
 	}
 	return providers.Account{}, false
+}
+
+func recognised(p providers.Provider, h providers.Host) (providers.Account, bool) {
+	pat, err := providers.ParsePattern(h.String())
+	if err != nil {
+		return providers.Account{}, false
+	}
+	return providers.Account{
+		Name: p.Name() + ":" + h.String(), Provider: p.Name(), Hosts: []providers.Pattern{pat},
+		Options: p.Options(), Layer: providers.LayerAmbient, Source: "recognised", PlainHTTP: h.IsLoopback(),
+	}, true
+}
+
+// envOf is the environment of a caller: the job's over what was sent.
+func (c *Core) envOf(j *job, sent []string) callerEnv {
+	env := parseEnv(sent)
+	if j != nil {
+		env = j.environment(env)
+	}
+	return env
+}
+
+// values are those of names that are set.
+func (e callerEnv) values(names []string) map[string]string {
+	out := map[string]string{}
+	for _, n := range names {
+		if v := e[n]; v != nil {
+			out[n] = *v
+		}
+	}
+	return out
+}
+
+// claimed are the hosts that the variables of a job name.
+func (c *Core) claimed(j *job) []providers.Host {
+	var out []providers.Host
+	for _, p := range c.o.Providers {
+		if cl, ok := p.(providers.Claimer); ok {
+			out = append(out, cl.Claims(c.envOf(j, nil).values(p.Env()))...)
+		}
+	}
+	return out
+}
+
+// unsaidClaims lists the variables that could make any host a recognised one
+// and that the caller has said nothing about.
+func (c *Core) unsaidClaims(j *job, sent []string) []string {
+	if j != nil && j.fixedEnv() {
+		return nil
+	}
+	var out []string
+	for _, p := range c.o.Providers {
+		if _, ok := p.(providers.Claimer); ok {
+			out = append(out, c.envOf(j, sent).missing(p.Env())...)
+		}
+	}
+	return out
 }
 
 // ambientID reports an id of an account that was recognised, and its provider's
@@ -71,20 +134,24 @@ func (c *Core) liveAmbient(j *job, env callerEnv) map[providers.Host]minter.View
 // ambientStatus has one entry for each recognised host that was asked for: the
 // identity there, or why there is none.
 func (c *Core) ambientStatus(j *job, views []minter.View) []api.AccountStatus {
-	hosts := map[providers.Host]bool{}
+	hosts := map[providers.Host]string{}
 	for _, v := range views {
-		if _, ok := ambientID(v.ID.Account); ok {
-			hosts[v.ID.Host] = true
+		if name, ok := ambientID(v.ID.Account); ok {
+			hosts[v.ID.Host] = name
 		}
 	}
 	for k := range c.failuresOf(j) {
-		if _, ok := ambientID(k.account); ok && j.allows(k.host) {
-			hosts[k.host] = true
+		if name, ok := ambientID(k.account); ok && j.allows(k.host) {
+			hosts[k.host] = name
 		}
 	}
 	var out []api.AccountStatus
-	for h := range hosts {
-		if a, ok := c.ambient(h); ok {
+	for h, name := range hosts {
+		p := c.provider(name)
+		if p == nil {
+			continue
+		}
+		if a, ok := recognised(p, h); ok {
 			out = append(out, c.accountStatus(a, j, views))
 		}
 	}

@@ -217,8 +217,11 @@ func (c *Core) ask(s *snapshot, j *job, req *api.GetRequest) (asked, *api.GetRes
 		}
 	}
 	pick := c.choice(j, key.Host, req.Account)
-	if q.account, err = c.account(s, j, key, pick); err != nil {
+	if q.account, err = c.account(s, j, key, pick, req.Env); err != nil {
 		if providers.KindOf(err) == providers.NoAccount && pick == "" {
+			if miss := c.unsaidClaims(j, req.Env); len(miss) > 0 {
+				return q, &api.GetResponse{Outcome: api.NeedEnv, NeedEnv: miss}
+			}
 			return q, c.behind(s, j, key.Host, req)
 		}
 		return q, c.fail(s, q, req.Soft, err)
@@ -250,7 +253,7 @@ func (c *Core) choice(j *job, h providers.Host, pick string) string {
 // account is who answers for a key: an account, else an identity recognised by
 // the host's name, else a login that the job's caller had. Accounts that no
 // file holds get the policy and accepted realms here.
-func (c *Core) account(s *snapshot, j *job, k providers.Key, pick string) (providers.Account, error) {
+func (c *Core) account(s *snapshot, j *job, k providers.Key, pick string, sent []string) (providers.Account, error) {
 	sel, err := c.selector(s, j)
 	if err != nil {
 		return providers.Account{}, err
@@ -261,7 +264,7 @@ func (c *Core) account(s *snapshot, j *job, k providers.Key, pick string) (provi
 		if providers.KindOf(err) != providers.NoAccount || pick != "" {
 			return a, err
 		}
-		if a, ok = c.ambient(k.Host); !ok {
+		if a, ok = c.ambient(j, k.Host, sent); !ok {
 			var sp config.Spare
 			if sp, ok = c.spare(s, k.Host); ok {
 				a = withRealms(s.cfg, sp.Account)

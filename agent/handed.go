@@ -50,7 +50,7 @@ func (c *Core) wasHandedOut(s *snapshot, j *job, k providers.Key, l api.Login, s
 	if k.Item != "" {
 		return false
 	}
-	a, err := c.account(s, j, k, c.choice(j, k.Host, l.Account))
+	a, err := c.account(s, j, k, c.choice(j, k.Host, l.Account), l.Env)
 	if err != nil || a.Username != l.Username && (ownedByJob(a.Layer) || a.Layer == providers.LayerSaved) {
 		return false
 	}

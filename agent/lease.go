@@ -362,12 +362,12 @@ func (c *Core) jobResponse(j *job) *api.JobResponse {
 	s := c.state.Load()
 	r := &api.JobResponse{Outcome: api.OK, ID: j.id, Version: api.BuildVersion}
 	live := c.liveAmbient(j, callerEnv{})
-	for _, h := range c.hosts(s, j, slices.Collect(maps.Keys(live))...) {
+	for _, h := range c.hosts(s, j, append(c.claimed(j), slices.Collect(maps.Keys(live))...)...) {
 		if !j.allows(h) {
 			continue
 		}
 		r.Hosts = append(r.Hosts, h.String())
-		a, err := c.account(s, j, providers.Key{Host: h}, c.choice(j, h, ""))
+		a, err := c.account(s, j, providers.Key{Host: h}, c.choice(j, h, ""), nil)
 		if err != nil || a.Layer == providers.LayerCarried {
 			continue
 		}

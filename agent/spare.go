@@ -55,9 +55,12 @@ func (c *Core) KeepFetched(ctx context.Context, h providers.Host, user string, s
 // unsaid lists the variables that decide who the caller is at a recognised host
 // and that it has said nothing about.
 func (c *Core) unsaid(j *job, h providers.Host, l api.Login) []string {
-	a, ok := c.ambient(h)
-	if !ok || j != nil && j.fixedEnv() {
+	if j != nil && j.fixedEnv() {
 		return nil
+	}
+	a, ok := c.ambient(j, h, l.Env)
+	if !ok {
+		return c.unsaidClaims(j, l.Env)
 	}
 	return parseEnv(l.Env).missing(c.provider(a.Provider).Env())
 }
@@ -65,7 +68,7 @@ func (c *Core) unsaid(j *job, h providers.Host, l api.Login) []string {
 // mintsFor says that the account which answers the caller now, a configured or
 // a recognised one, has minted for the host in the last 24 h.
 func (c *Core) mintsFor(s *snapshot, j *job, k providers.Key, l api.Login) bool {
-	a, err := c.account(s, j, k, c.choice(j, k.Host, l.Account))
+	a, err := c.account(s, j, k, c.choice(j, k.Host, l.Account), l.Env)
 	if err != nil {
 		return false
 	}

@@ -32,6 +32,14 @@ type Provider interface {
 	Open(a Account, d Deps) (Source, error)
 }
 
+// Claimer is a Provider whose ambient identity names its own hosts: the
+// variables of a CI job say which registry its token is for, under any name.
+type Claimer interface {
+	// Claims lists those hosts. env holds the caller's values of Env(). It is
+	// pure.
+	Claims(env map[string]string) []Host
+}
+
 // Source is an account opened by its provider.
 type Source interface {
 	// Key names the credential a request needs: requests with equal keys share
