@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package github_test
+
+import (
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/regmint/regmint/providers"
+	"github.com/regmint/regmint/providers/github"
+	fake "github.com/regmint/regmint/test/fakecloud/github"
+)
+
+// second lets device logins poll every second.
+func second(w *world) { w.g.Set(func(o *fake.Options) { o.DeviceInterval = time.Second }) }
+
+func TestADeviceLoginIsKeptAndUsed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	second(w)
+	app := w.g.OAuthApp("tool")
+	p := &person{decide: func(code string) { w.g.Approve(code, w.jane) }}
+	res, err := w.logIn(p, &github.Options{ClientID: app.ClientID}, providers.LayerSaved)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Who != "jane" || !res.Write || res.Secret.IsZero() || !strings.HasPrefix(p.said[len(p.said)-1], "https://github.com/login/device ") {
+		t.Errorf("%+v %q", res, p.said)
+	}
+	o, ok := res.Account.Options.(*github.Options)
+	if !ok || o.ClientID != app.ClientID || o.GH {
+		t.Errorf("%+v", res.Account.Options)
+	}
+	c := w.mint(w.open(o, res.Secret.Reveal()))
+	if c.Username != "jane" || !strings.HasPrefix(c.Secret.Reveal(), "gho_") || !c.ExpiresAt.IsZero() {
+		t.Errorf("%+v", c)
+	}
+	if strings.Contains(c.Secret.Reveal(), "{") {
+		t.Error("the stored form is handed out")
+	}
+	// A configured account keeps it where it says.
+	w2, err := w.logIn(p, &github.Options{ClientID: app.ClientID}, providers.LayerConfigured)
+	if err != nil || w2.Write || w2.Secret.IsZero() {
+		t.Errorf("%+v %v", w2, err)
+	}
+}
+
+func TestADeclinedCodeAndAnAppWithoutDeviceLogin(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	second(w)
+	app := w.g.OAuthApp("tool")
+	_, err := w.logIn(&person{decide: func(code string) { w.g.Deny(code) }}, &github.Options{ClientID: app.ClientID}, providers.LayerSaved)
+	w.refused(err, providers.Denied, "declined")
+	app.DisableDevice()
+	_, err = w.logIn(&person{}, &github.Options{ClientID: app.ClientID}, providers.LayerSaved)
+	w.refused(err, providers.Misconfigured, "device_flow_disabled")
+	_, err = w.logIn(&person{nobody: true}, &github.Options{ClientID: w.g.OAuthApp("x").ClientID}, providers.LayerSaved)
+	if err == nil {
+		t.Error("nobody was there")
+	}
+}
+
+func TestFiftyRefreshesOfAPairAreOne(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	second(w)
+	app := w.g.App("minter")
+	res, err := w.logIn(&person{decide: func(code string) { w.g.Approve(code, w.jane) }}, &github.Options{ClientID: app.ClientID}, providers.LayerSaved)
+	if err != nil || res.Until.IsZero() {
+		t.Fatalf("%+v %v", res, err)
+	}
+	s := w.open(&github.Options{ClientID: app.ClientID}, res.Secret.Reveal())
+	first := w.mint(s)
+	if l := first.ExpiresAt.Sub(w.c.Now()); l < 7*time.Hour || l > 8*time.Hour {
+		t.Errorf("lives %s", l)
+	}
+	w.c.Advance(9 * time.Hour)
+	got := make([]string, 50)
+	var wg sync.WaitGroup
+	pw := w.account(&github.Options{ClientID: app.ClientID}, "")
+	pw.Password = providers.SecretRef{Scheme: "keyring", Value: "work"}
+	for i := range got { // each is a source of its own, as each process has one
+		wg.Go(func() {
+			s, err := github.New().Open(pw, w.deps)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			c, err := s.Mint(t.Context(), w.request())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			got[i] = c.Secret.Reveal()
+		})
+	}
+	wg.Wait()
+	if n := w.g.Counts(); n.Refreshes != 1 || n.ReusedRefresh != 0 {
+		t.Errorf("%+v", n)
+	}
+	for _, s := range got {
+		if s != got[0] || s == first.Secret.Reveal() {
+			t.Error("they do not have the one new token")
+			break
+		}
+	}
+	// A refresh whose answer was lost asks for a login, and is not tried again.
+	w.c.Advance(9 * time.Hour)
+	w.g.LoseRefreshes(1)
+	for range 2 {
+		if _, err := s.Mint(t.Context(), w.request()); err == nil {
+			t.Error("a lost pair was served")
+		}
+	}
+	_, err = s.Mint(t.Context(), w.request())
+	w.refused(err, providers.LoginRequired, "regmint login ghcr.io")
+}
+
+func TestGhsLoginIsOfferedWhereItMayUsePackages(t *testing.T) {
+	w := newWorld(t)
+	link := "https://github.com/settings/tokens/new?scopes=read:packages,write:packages&description=regmint"
+	_, err := w.logIn(&person{}, &github.Options{}, providers.LayerSaved)
+	w.refused(err, providers.LoginRequired, "gh is not installed", link)
+	gh := w.gh()
+	_, err = w.logIn(&person{}, &github.Options{}, providers.LayerSaved)
+	w.refused(err, providers.LoginRequired, "gh is not logged in", "gh auth login", link)
+	gh.LogIn(w.jane)
+	_, err = w.logIn(&person{}, &github.Options{}, providers.LayerSaved)
+	w.refused(err, providers.LoginRequired, "gh auth refresh -h github.com -s read:packages,write:packages", link)
+	gh.LogIn(w.jane, fake.WritePackages)
+	p := &person{choices: []int{0}}
+	res, err := w.logIn(p, &github.Options{}, providers.LayerSaved)
+	if err != nil || res.Who != "jane" || !res.Write || !res.Secret.IsZero() || len(p.asked) != 2 {
+		t.Fatalf("%+v %v %q", res, err, p.asked)
+	}
+	if o := res.Account.Options.(*github.Options); !o.GH || o.GHUser != "jane" {
+		t.Errorf("%+v", o)
+	}
+	if g := github.New().LoginGroup(res.Account); g != "gh login at github.com as jane" {
+		t.Errorf("%q", g)
+	}
+	_, err = w.logIn(&person{choices: []int{1}}, &github.Options{}, providers.LayerSaved)
+	w.refused(err, providers.LoginRequired, link)
+	// Nobody is asked: gh's login is not borrowed unasked.
+	if _, err := w.logIn(&person{nobody: true}, &github.Options{}, providers.LayerSaved); err == nil {
+		t.Error("borrowed without a person's word")
+	}
+}
+
+func TestALoginOfAnAppTriesItsKey(t *testing.T) {
+	w := newWorld(t)
+	a := w.g.App("minter")
+	a.Install("acme", fake.Write)
+	res, err := w.logIn(&person{}, w.app(github.Options{}, a), providers.LayerSaved)
+	if err != nil || res.Write || !strings.Contains(res.Who, "app minter on acme") {
+		t.Errorf("%+v %v", res, err)
+	}
+}
