@@ -4,13 +4,10 @@ package gitlab
 
 import (
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/regmint/regmint/test/fakecloud"
 )
@@ -55,6 +52,7 @@ type call struct {
 	w      http.ResponseWriter
 	form   url.Values
 	user   *User
+	admin  bool
 	token  *Token // nil for OAuth2
 	scopes []string
 	job    *Job
@@ -163,7 +161,7 @@ func (g *GitLab) authenticate(c *call, e endpoint) *refusal {
 		if c.job = g.job(raw); c.job == nil {
 			return errUnauthorized
 		}
-		c.user = c.job.User
+		c.user, c.admin = c.job.User, c.job.User.admin
 		return nil
 	}
 	raw := c.Header.Get("PRIVATE-TOKEN")
@@ -181,7 +179,7 @@ func (g *GitLab) authenticate(c *call, e endpoint) *refusal {
 	} else if t := g.token(raw); t != nil {
 		c.user, c.scopes, c.token = t.User, t.Scopes, t
 		f = stale(t.revoked, t.expired())
-		if t.revoked && strings.HasSuffix(e.pattern, "access_tokens/self/rotate") || t.revoked && strings.HasSuffix(e.pattern, "access_tokens/{}/rotate") {
+		if t.revoked && strings.HasSuffix(e.pattern, "/rotate") {
 			g.killFamily(t)
 		}
 		if f == nil {
@@ -190,6 +188,7 @@ func (g *GitLab) authenticate(c *call, e endpoint) *refusal {
 	} else {
 		return errUnauthorized
 	}
+	c.admin = c.user.admin
 	switch {
 	case f != nil:
 		return f
@@ -216,9 +215,12 @@ func stale(revoked, expired bool) *refusal {
 
 func (g *GitLab) currentUser(c *call, _ []string) *refusal {
 	u := c.user
+	g.mu.Lock()
+	twoFactor := u.twoFactor
+	g.mu.Unlock()
 	fakecloud.WriteJSON(c.w, http.StatusOK, map[string]any{
 		"id": u.ID, "username": u.Username, "name": u.Username, "state": "active", "locked": false, "bot": u.Bot,
-		"web_url": "https://" + g.Host() + "/" + u.Username, "email": u.Username + "@example.com", "two_factor_enabled": u.twoFactor,
+		"web_url": "https://" + g.Host() + "/" + u.Username, "email": u.Username + "@example.com", "two_factor_enabled": twoFactor,
 	})
 	return nil
 }
@@ -235,8 +237,8 @@ func (g *GitLab) currentJob(c *call, _ []string) *refusal {
 
 func (g *GitLab) showProject(c *call, args []string) *refusal {
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	p := g.findProject(c, args[0])
-	g.mu.Unlock()
 	if p == nil {
 		return errNoProject
 	}
@@ -246,65 +248,7 @@ func (g *GitLab) showProject(c *call, args []string) *refusal {
 	}
 	fakecloud.WriteJSON(c.w, http.StatusOK, map[string]any{
 		"id": p.ID, "path_with_namespace": p.Path, "visibility": p.visibility, "container_registry_access_level": registry,
-		"container_registry_image_prefix": g.Registry() + "/" + strings.ToLower(p.Path),
+		"container_registry_image_prefix": g.options.Registry + "/" + strings.ToLower(p.Path),
 	})
 	return nil
-}
-
-// findProject is the project of an id or path that the caller sees. Callers hold mu.
-func (g *GitLab) findProject(c *call, id string) *Project {
-	for _, p := range g.projects {
-		if (strconv.Itoa(p.ID) == id || strings.EqualFold(p.Path, id)) && g.sees(c.user, p) {
-			return p
-		}
-	}
-	return nil
-}
-
-func (g *GitLab) findGroup(c *call, id string) *Group {
-	for _, gr := range g.groups {
-		if (strconv.Itoa(gr.ID) == id || strings.EqualFold(gr.Path, id)) && (c.user.admin || g.groupLevel(c.user, gr.Path) > 0) {
-			return gr
-		}
-	}
-	return nil
-}
-
-// page writes one page of a list, 20 entries unless per_page says otherwise.
-func page[T any](c *call, all []T) {
-	per, n := 20, 1
-	if v, err := strconv.Atoi(c.form.Get("per_page")); err == nil && v > 0 {
-		per = min(v, 100)
-	}
-	if v, err := strconv.Atoi(c.form.Get("page")); err == nil && v > 0 {
-		n = v
-	}
-	pages := max(1, (len(all)+per-1)/per)
-	h := c.w.Header()
-	h.Set("X-Total", strconv.Itoa(len(all)))
-	h.Set("X-Total-Pages", strconv.Itoa(pages))
-	h.Set("X-Page", strconv.Itoa(n))
-	h.Set("X-Per-Page", strconv.Itoa(per))
-	h.Set("X-Next-Page", "")
-	if n < pages {
-		h.Set("X-Next-Page", strconv.Itoa(n+1))
-		q := c.URL.Query()
-		q.Set("page", strconv.Itoa(n+1))
-		q.Set("per_page", strconv.Itoa(per))
-		h.Set("Link", fmt.Sprintf(`<https://%s%s?%s>; rel="next"`, c.Host, c.URL.EscapedPath(), q.Encode()))
-	}
-	from := min((n-1)*per, len(all))
-	out := make([]T, 0, per)
-	fakecloud.WriteJSON(c.w, http.StatusOK, append(out, all[from:min(from+per, len(all))]...))
-}
-
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
-
-const dateForm = "2006-01-02"
-
-func stamp(t time.Time) any {
-	if t.IsZero() {
-		return nil
-	}
-	return t.UTC().Format("2006-01-02T15:04:05.000Z")
 }

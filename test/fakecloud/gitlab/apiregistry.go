@@ -13,7 +13,7 @@ import (
 
 const cleanedOnce = "This request has already been made. You can run this at most once an hour for a given container repository"
 
-// images finds a project whose images the caller may do something with.
+// projectFor finds a project whose images the caller may do something with.
 // Callers hold mu.
 func (g *GitLab) projectFor(c *call, id string, least Level) (*Project, *refusal) {
 	p := g.findProject(c, id)
@@ -22,7 +22,7 @@ func (g *GitLab) projectFor(c *call, id string, least Level) (*Project, *refusal
 		return nil, errNoProject
 	case c.job != nil && c.job.Project != p:
 		return nil, says(403, "Forbidden - This project's CI/CD job token cannot be used to authenticate with the container registry of a different project.")
-	case !g.may(c.user, p, canRead), least > Reporter && g.level(c.user, p) < least && !c.user.admin:
+	case !g.may(c.user, p, canRead), least > Reporter && g.level(c.user, p) < least && !c.admin:
 		return nil, errForbidden
 	}
 	return p, nil

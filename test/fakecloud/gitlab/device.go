@@ -106,6 +106,10 @@ func (g *GitLab) authorizeDevice(w http.ResponseWriter, form url.Values) {
 	scopes := strings.Fields(form.Get("scope"))
 	var refused *oauthError
 	switch {
+	case g.options.NoDevices:
+		g.mu.Unlock()
+		w.WriteHeader(http.StatusNotFound)
+		return
 	case app == nil:
 		refused = errClient
 	case len(scopes) == 0, slices.ContainsFunc(scopes, func(s string) bool { return !slices.Contains(app.scopes, s) }):

@@ -35,6 +35,7 @@ import (
 	"fmt"
 	"math/big"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -45,7 +46,7 @@ import (
 // zero values are gitlab.com's. Negative lifetimes hand out what is over.
 type Options struct {
 	Host     string // gitlab.com
-	Registry string // registry. + Host
+	Registry string // registry.gitlab.com; registry.example.com of gitlab.example.com
 
 	BearerLife     time.Duration // tokens of /jwt/auth; 15 min on gitlab.com, else 5 min
 	AccessLife     time.Duration // OAuth2 access tokens; 2 h
@@ -55,18 +56,23 @@ type Options struct {
 	// BanAfter keeps all clients away from /jwt/auth for an hour after so many
 	// failures within 3 min; 0 = never, as the product comes.
 	BanAfter int
+
+	// NoRegistry, NoDevices and Free are an instance whose container registry
+	// is off, one older than 17.2, which knows no device codes, and a namespace
+	// of gitlab.com that pays nothing: nobody makes project and group tokens there.
+	NoRegistry, NoDevices, Free bool
 }
 
 func (o Options) withDefaults() Options {
 	if o.Host == "" {
 		o.Host = "gitlab.com"
 	}
-	if o.Registry == "" {
-		o.Registry = "registry." + o.Host
-	}
-	bearer := 5 * time.Minute
+	bearer, domain := 5*time.Minute, strings.TrimPrefix(o.Host, "gitlab.")
 	if o.Host == "gitlab.com" {
-		bearer = 15 * time.Minute
+		bearer, domain = 15*time.Minute, o.Host
+	}
+	if o.Registry == "" {
+		o.Registry = "registry." + domain
 	}
 	for _, d := range []struct {
 		at *time.Duration

@@ -5,6 +5,7 @@ package gitlab
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -25,6 +26,9 @@ func (g *GitLab) serveHost(w http.ResponseWriter, r *http.Request) {
 		g.serveAPI(w, r)
 	case strings.HasPrefix(r.URL.Path, "/v2/"):
 		g.serveProxy(w, r)
+	case r.URL.Path == "/users/sign_in":
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = io.WriteString(w, "<!DOCTYPE html>\n<html><head><title>Sign in · GitLab</title></head><body></body></html>\n")
 	default:
 		// Everything else is a page that wants a person to sign in.
 		w.Header().Set("Location", "https://"+g.Host()+"/users/sign_in")

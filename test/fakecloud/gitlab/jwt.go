@@ -78,11 +78,12 @@ func registryError(w http.ResponseWriter, status int, code, message string) {
 
 // registryToken answers a token with as much of the scopes as c may.
 func (g *GitLab) registryToken(w http.ResponseWriter, r *http.Request, c *caller, scopes []string) {
-	if !slices.ContainsFunc(c.can, func(a string) bool { return strings.HasSuffix(a, "_container_image") }) {
-		registryError(w, http.StatusForbidden, "DENIED", "access forbidden")
+	g.mu.Lock()
+	if g.options.NoRegistry {
+		g.mu.Unlock()
+		registryError(w, http.StatusNotFound, "UNAVAILABLE", "registry not enabled")
 		return
 	}
-	g.mu.Lock()
 	var list []access
 	protected := false
 	for _, s := range scopes {
@@ -96,7 +97,8 @@ func (g *GitLab) registryToken(w http.ResponseWriter, r *http.Request, c *caller
 	life := g.options.BearerLife
 	refused := ""
 	switch {
-	case len(list) == 0 && c.kind == byNobody:
+	case !slices.ContainsFunc(c.can, func(a string) bool { return strings.HasSuffix(a, "_container_image") }),
+		len(list) == 0 && c.kind == byNobody:
 		refused = "access forbidden"
 	case protected:
 		refused = "Pushing to protected repository path forbidden"

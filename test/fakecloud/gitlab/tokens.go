@@ -144,7 +144,9 @@ func (g *GitLab) makeToken(s TokenSpec, t *Token) *Token {
 		t.User = g.user(fmt.Sprintf("group_%d_bot_%s", t.group.ID, strings.ToLower(rand.Text()[:12])))
 		t.group.members[t.User] = t.level
 	}
-	t.User.Bot = t.Kind != PersonalToken
+	if t.Kind != PersonalToken {
+		t.User.Bot = true
+	}
 	g.tokens = append(g.tokens, t)
 	return t
 }
