@@ -131,6 +131,27 @@ func (c *Core) liveAmbient(j *job, env callerEnv) map[providers.Host]minter.View
 	return out
 }
 
+// failedAmbient are the recognised hosts where the identity of a caller with
+// this environment failed last, and how. Where there is none nothing failed.
+func (c *Core) failedAmbient(j *job, env callerEnv) map[providers.Host]providers.Kind {
+	if j != nil {
+		env = j.environment(env)
+	}
+	out := map[providers.Host]providers.Kind{}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.now()
+	for k, f := range c.failures {
+		name, ok := ambientID(k.account)
+		if kind := providers.KindOf(f.err); ok && kind != providers.NoAccount && f.stands(now) {
+			if p := c.provider(name); p != nil && c.digest(p.Env(), env) == k.env {
+				out[k.host] = kind
+			}
+		}
+	}
+	return out
+}
+
 // ambientStatus has one entry for each recognised host that was asked for: the
 // identity there, or why there is none.
 func (c *Core) ambientStatus(j *job, views []minter.View) []api.AccountStatus {

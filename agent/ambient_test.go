@@ -4,11 +4,15 @@ package agent
 
 import (
 	"errors"
+	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/regmint/regmint/agent/api"
+	"github.com/regmint/regmint/configdir"
 	"github.com/regmint/regmint/providers"
 )
 
@@ -101,6 +105,44 @@ func TestOneTerminalsIdentityIsNotTheOthers(t *testing.T) {
 	j := r.job(api.JobRequest{Env: profile("dev")}, nil)
 	if _, ok := r.List(j, api.ListRequest{Env: profile("")}).Entries[cloudHost]; !ok {
 		t.Error("a job's own environment counts in its list")
+	}
+}
+
+func TestListWithholdsHostsWhoseGetFailsFromFormerHelpersToo(t *testing.T) {
+	r := newRig(t, account("prod", "reg.example"))
+	file := filepath.Join(t.TempDir(), "config.json")
+	text := `{"auths":{"reg.example":{"auth":"dTpw"},"` + cloudHost + `":{"auth":"dTpw"},"other.example":{"auth":"dTpw"}}}`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.cfg.Docker.Behind = map[string]string{"*": configdir.AuthsPrefix + file}
+	if err := r.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	named := func(j *job, p string) []string {
+		return slices.Sorted(maps.Keys(r.List(j, api.ListRequest{Env: profile(p)}).Entries))
+	}
+	r.amb.err = errNobody
+	r.as("")
+	if got := named(nil, ""); !slices.Equal(got, []string{"other.example", "reg.example", cloudHost}) {
+		t.Errorf("nobody is there, so the former login answers: %q", got)
+	}
+	r.amb.err = &providers.Error{Kind: providers.LoginRequired, Err: errors.New("the session is over")}
+	r.p.err = r.amb.err
+	r.as("dev")
+	r.want(nil, "reg.example", api.Failed, "")
+	if got := named(nil, "dev"); !slices.Equal(got, []string{"other.example"}) {
+		t.Errorf("get fails for two of them: %q", got)
+	}
+	if got := r.List(nil, api.ListRequest{Env: profile("dev")}).Withheld; !slices.Contains(got, cloudHost) || !slices.Contains(got, "reg.example") || slices.Contains(got, "other.example") {
+		t.Errorf("helpers are told of %q", got)
+	}
+	if got := named(nil, ""); !slices.Equal(got, []string{"other.example", cloudHost}) {
+		t.Errorf("another terminal is not concerned: %q", got)
+	}
+	j := r.job(api.JobRequest{Env: profile("dev"), Logins: []api.Login{{ServerURL: cloudHost, Username: "u", Secret: "carried", Carried: true}}}, nil)
+	if got := named(j, ""); !slices.Equal(got, []string{"other.example"}) {
+		t.Errorf("a carried login stands in for nobody that fails: %q", got)
 	}
 }
 

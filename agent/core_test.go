@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/regmint/regmint/agent/api"
@@ -416,6 +418,27 @@ func TestListLeavesOutWhatCannotAnswer(t *testing.T) {
 	if l := newRig(t).List(nil, api.ListRequest{}); l.Entries == nil {
 		t.Fatal("list is null")
 	}
+}
+
+func TestListTriesAgainWhatMayMendByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, account("a", "a.example"))
+		listed := func() bool { _, ok := r.List(nil, api.ListRequest{}).Entries["a.example"]; return ok }
+		for _, c := range []struct {
+			kind  providers.Kind
+			until time.Duration // zero: for ever
+		}{{providers.Unavailable, time.Minute}, {providers.Denied, 10 * time.Minute}, {providers.LoginRequired, 0}} {
+			r.p.err = &providers.Error{Kind: c.kind, Err: errors.New("x")}
+			r.ask(nil, api.GetRequest{Key: "a.example", Refresh: true})
+			if listed() {
+				t.Errorf("%s: listed at once", c.kind)
+			}
+			time.Sleep(cmp.Or(c.until, 24*time.Hour))
+			if listed() != (c.until > 0) {
+				t.Errorf("%s: listed later: %t", c.kind, listed())
+			}
+		}
+	})
 }
 
 func TestOtherConfigurationIsSaid(t *testing.T) {

@@ -43,6 +43,18 @@ type failure struct {
 	at      time.Time
 }
 
+// stands says that a get would fail the same way now. A client that lists first
+// never asks for what is left out, so what may mend by itself is tried again.
+func (f failure) stands(now time.Time) bool {
+	switch providers.KindOf(f.err) {
+	case providers.LoginRequired:
+		return true // until somebody logs in, and that clears it
+	case providers.Unavailable:
+		return now.Sub(f.at) < time.Minute
+	}
+	return now.Sub(f.at) < 10*time.Minute
+}
+
 // maxFailures is how many are remembered before old ones are looked for.
 const maxFailures = 1024
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/regmint/regmint/agent/api"
+	"github.com/regmint/regmint/agent/minter"
 	"github.com/regmint/regmint/agent/store"
 	"github.com/regmint/regmint/configdir"
 	"github.com/regmint/regmint/providers"
@@ -22,34 +23,17 @@ import (
 func (c *Core) List(j *job, req api.ListRequest) *api.ListResponse {
 	s := c.state.Load()
 	out := &api.ListResponse{Outcome: api.OK, Entries: map[string]string{}}
-	live := c.liveAmbient(j, parseEnv(req.Env))
-	for _, h := range c.hosts(s, j, slices.Collect(maps.Keys(live))...) {
+	env := parseEnv(req.Env)
+	live, failed := c.liveAmbient(j, env), c.failedAmbient(j, env)
+	for _, h := range c.hosts(s, j, slices.AppendSeq(slices.Collect(maps.Keys(live)), maps.Keys(failed))...) {
 		if !j.allows(h) {
 			continue
 		}
-		sel, err := c.selector(s, j)
-		if err != nil {
-			continue
+		if user, ok := c.listed(s, j, h, live, failed); ok {
+			out.Entries[h.DockerKey()] = user
+		} else if user != "" {
+			out.Withheld = append(out.Withheld, h.String(), h.DockerKey())
 		}
-		a, err := sel.Select(h, "", c.choice(j, h, ""))
-		if err != nil {
-			if v, ok := live[h]; ok && providers.KindOf(err) == providers.NoAccount {
-				out.Entries[h.DockerKey()] = v.Credential.Username
-				continue
-			}
-			if sp, ok := c.spare(s, h); ok && providers.KindOf(err) == providers.NoAccount && !lockedStore(s) {
-				out.Entries[h.DockerKey()] = sp.Username
-				continue
-			}
-			var ok bool
-			if a, ok = j.carried(h); !ok {
-				continue
-			}
-		}
-		if c.failing(h, accountID(a, j)) || (a.Password.Scheme == "keyring" && lockedStore(s)) {
-			continue
-		}
-		out.Entries[h.DockerKey()] = c.username(a, h, j)
 	}
 	if j == nil || !j.onlyAnywhere() {
 		for _, b := range c.behindList(s, j) {
@@ -60,6 +44,41 @@ func (c *Core) List(j *job, req api.ListRequest) *api.ListResponse {
 		c.listAuths(s, out)
 	}
 	return out
+}
+
+// failing is what listed says of a host whose get fails now.
+const failing = "failing"
+
+// listed is the user name that get answers with at h. Where ok is false, get
+// finds nobody there (""), or fails.
+func (c *Core) listed(s *snapshot, j *job, h providers.Host, live map[providers.Host]minter.View, failed map[providers.Host]providers.Kind) (user string, ok bool) {
+	sel, err := c.selector(s, j)
+	if err != nil {
+		return failing, false
+	}
+	a, err := sel.Select(h, "", c.choice(j, h, ""))
+	if err != nil {
+		if providers.KindOf(err) != providers.NoAccount {
+			return failing, false
+		}
+		if v, ok := live[h]; ok {
+			return v.Credential.Username, true
+		}
+		kind, fails := failed[h]
+		if sp, ok := c.spare(s, h); ok && kind != providers.Denied && !lockedStore(s) {
+			return sp.Username, true
+		}
+		if fails {
+			return failing, false
+		}
+		if a, ok = j.carried(h); !ok {
+			return "", false
+		}
+	}
+	if c.failing(h, accountID(a, j)) || (a.Password.Scheme == "keyring" && lockedStore(s)) {
+		return failing, false
+	}
+	return c.username(a, h, j), true
 }
 
 // hosts are all hosts known by name: exact hosts of accounts, the job's
@@ -128,8 +147,8 @@ func (c *Core) remember(q asked) {
 func (c *Core) failing(h providers.Host, account string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, ok := c.failures[failKey{host: h, account: account}]
-	return ok
+	f, ok := c.failures[failKey{host: h, account: account}]
+	return ok && f.stands(c.now())
 }
 
 func lockedStore(s *snapshot) bool {
@@ -266,7 +285,8 @@ func (c *Core) listAuths(s *snapshot, out *api.ListResponse) {
 			c.o.Log.Warn("docker config behind regmint", "warning", w)
 		}
 		for _, l := range logins {
-			if _, taken := out.Entries[l.Key]; !taken {
+			k, err := providers.ParseKey(l.Key)
+			if _, taken := out.Entries[l.Key]; !taken && (err != nil || !slices.Contains(out.Withheld, k.Host.String())) {
 				out.Entries[l.Key] = l.Username
 			}
 		}

@@ -145,3 +145,14 @@ func TestListMergesFormerHelpersAndLeavesOutThoseThatFail(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+func TestListNamesNoHostOfAFormerHelperThatGetFailsFor(t *testing.T) {
+	r := newRig(t).agent()
+	former := r.program("former", "0\n--\n{\"https://reg.example/v2/\":\"1\",\"https://index.docker.io/v1/\":\"2\",\"reg.example.org\":\"3\"}\n--\n")
+	r.onList = func() api.ListResponse {
+		return api.ListResponse{Outcome: api.OK, Behind: []string{former}, Withheld: []string{"reg.example", "https://index.docker.io/v1/"}}
+	}
+	if got := r.run("list", ""); got != (result{0, `{"reg.example.org":"3"}` + "\n", ""}) {
+		t.Errorf("%+v", got)
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -46,10 +48,10 @@ func (c *call) list(ctx context.Context) int {
 		all = map[string]string{}
 	}
 	if !a.inJob {
-		merge(all, listSudoUser(ctx))
+		merge(all, without(listSudoUser(ctx), resp.Withheld))
 	}
 	for _, entries := range listBehind(ctx, resp.Behind) {
-		merge(all, entries)
+		merge(all, without(entries, resp.Withheld))
 	}
 	out, err := json.Marshal(all)
 	if err != nil {
@@ -74,6 +76,15 @@ func merge(all, more map[string]string) {
 			all[k] = v
 		}
 	}
+}
+
+// without leaves out the entries of hosts whose get fails: one failure costs
+// gitlab-runner and docker's classic build all of their credentials.
+func without(entries map[string]string, hosts []string) map[string]string {
+	maps.DeleteFunc(entries, func(key, _ string) bool {
+		return slices.ContainsFunc(hosts, func(h string) bool { return strings.EqualFold(hostOf(key), hostOf(h)) })
+	})
+	return entries
 }
 
 func listSudoUser(ctx context.Context) map[string]string {

@@ -87,7 +87,10 @@ type ListResponse struct {
 	Message string            `json:"message,omitempty"`
 	Entries map[string]string `json:"entries"`
 	Behind  []string          `json:"behind,omitempty"`
-	NeedEnv []string          `json:"need_env,omitempty"`
+	// Withheld are hosts whose get fails now: what a former helper has for them
+	// would never be asked for.
+	Withheld []string `json:"withheld,omitempty"`
+	NeedEnv  []string `json:"need_env,omitempty"`
 }
 
 // JobRequest is POST /v1/jobs/open: opens or resumes a job over a connection
