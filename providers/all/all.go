@@ -9,6 +9,7 @@ import (
 	"github.com/regmint/regmint/providers/ecr"
 	"github.com/regmint/regmint/providers/gar"
 	"github.com/regmint/regmint/providers/generic"
+	"github.com/regmint/regmint/providers/github"
 	"github.com/regmint/regmint/providers/httpexchange"
 )
 
@@ -18,6 +19,7 @@ func List() []providers.Provider {
 		ecr.New(),
 		acr.New(),
 		gar.New(),
+		github.New(),
 		httpexchange.New(),
 		generic.New(),
 	}

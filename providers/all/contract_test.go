@@ -21,6 +21,7 @@ import (
 	"github.com/regmint/regmint/providers/all"
 	"github.com/regmint/regmint/providers/ecr"
 	"github.com/regmint/regmint/providers/gar"
+	"github.com/regmint/regmint/providers/github"
 	"github.com/regmint/regmint/providers/httpexchange"
 	"github.com/regmint/regmint/providers/internal/httpx/httpxtest"
 	"github.com/regmint/regmint/providers/internal/oidc"
@@ -49,6 +50,7 @@ var samples = map[string]func(*providers.Account){
 		}
 	},
 	"generic": func(*providers.Account) {},
+	"github":  func(a *providers.Account) { a.Options = &github.Options{ClientID: "Iv23liEXAMPLE"} },
 	"http-exchange": func(a *providers.Account) {
 		a.Options = &httpexchange.Options{
 			URL: "https://sts.example/token", Headers: map[string]string{"Authorization": "Bearer {{.Secret}}"},
