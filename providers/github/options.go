@@ -34,7 +34,7 @@ type Options struct {
 	Installation   string              `toml:"installation" doc:"where the App is installed: OWNER or OWNER/REPOSITORY; default: the owner that is asked for"`
 	InstallationID string              `toml:"installation_id" doc:"number of the installation, in place of installation"`
 
-	Server string `toml:"server" doc:"name of the GitHub Enterprise Server; default: the registry's, without containers. or docker."`
+	Server string `toml:"server" doc:"name of the GitHub Enterprise Server; default: the name of the registry without its first label containers or docker"`
 }
 
 // EnvRefs lists the caller's variables the options name.
