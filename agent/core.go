@@ -61,7 +61,10 @@ type Core struct {
 	failures map[failKey]failure
 	asked    map[providers.Host]time.Time // hosts asked for under wildcards
 	erased   map[providers.Host]time.Time
+	settled  map[string]time.Time // interrupted rotations asked about
 	reloadMu sync.Mutex
+
+	failpoint func(step string) // of tests; nil
 }
 
 // snapshot is one loaded configuration. It never changes.
@@ -93,6 +96,7 @@ func NewCore(ctx context.Context, o CoreOptions) (*Core, error) {
 		failures: map[failKey]failure{},
 		asked:    map[providers.Host]time.Time{},
 		erased:   map[providers.Host]time.Time{},
+		settled:  map[string]time.Time{},
 	}
 	_, _ = rand.Read(c.salt[:])
 	c.mint = minter.New(ctx, minter.Config{Now: o.Clock, Log: o.Log})

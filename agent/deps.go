@@ -57,6 +57,13 @@ func (c *Core) save(ctx context.Context, a providers.Account, from sourceKey, re
 	if err != nil {
 		return storeError(hostOf(a), err)
 	}
+	c.replaced(ref, from)
+	return nil
+}
+
+// replaced forgets what was minted from the former secret of ref, but for the
+// source that replaced it.
+func (c *Core) replaced(ref providers.SecretRef, from sourceKey) {
 	others, users := map[uint64]bool{}, map[string]bool{}
 	c.mu.Lock()
 	for k, src := range c.sources {
@@ -71,5 +78,4 @@ func (c *Core) save(ctx context.Context, a providers.Account, from sourceKey, re
 	c.mu.Unlock()
 	c.mint.ForgetFailures(func(id minter.ID) bool { return users[id.Account] })
 	c.mint.Drop(func(id minter.ID) bool { return others[id.Opened] })
-	return nil
 }

@@ -155,6 +155,7 @@ func (c *Core) SaveLogin(ctx context.Context, l SavedLogin) (note string, err er
 	if note, err = store.SetNoted(ctx, st, ref, l.Secret); err != nil {
 		return "", storeError(l.Host, err)
 	}
+	c.loggedIn(ctx, st, ref)
 	return note, c.put(ctx, l.Host, a)
 }
 
@@ -169,6 +170,7 @@ func (c *Core) SaveAccount(ctx context.Context, h providers.Host, a providers.Ac
 		if err != nil {
 			return "", storeError(h, err)
 		}
+		c.loggedIn(ctx, st, ref.Value)
 	}
 	a.Layer = providers.LayerSaved
 	return note, c.put(ctx, h, a)
@@ -192,7 +194,10 @@ func (c *Core) setSecret(ctx context.Context, s *snapshot, name string, secret p
 	if err != nil {
 		return err
 	}
-	return st.Set(ctx, name, secret)
+	if err = st.Set(ctx, name, secret); err == nil {
+		c.loggedIn(ctx, st, name)
+	}
+	return err
 }
 
 // changed drops all that was cached or remembered for a host.

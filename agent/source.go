@@ -212,7 +212,22 @@ const schemeJob = "job"
 // resolver reads secret references for one source. owner is the job whose
 // account it is, not the one that asked first: a job inside another has secrets
 // of its own.
+//
+// A rotation that was interrupted with the new secret at hand is finished first.
 func (c *Core) resolver(a providers.Account, env map[string]string, owner *job) func(context.Context, providers.SecretRef) (providers.Secret, error) {
+	plain := c.plainResolver(a, env, owner)
+	return func(ctx context.Context, ref providers.SecretRef) (providers.Secret, error) {
+		if ref.Scheme == "keyring" {
+			if err := c.settleHere(ctx, a, ref); err != nil {
+				return providers.Secret{}, err
+			}
+		}
+		return plain(ctx, ref)
+	}
+}
+
+// plainResolver reads secrets as they are.
+func (c *Core) plainResolver(a providers.Account, env map[string]string, owner *job) func(context.Context, providers.SecretRef) (providers.Secret, error) {
 	return func(ctx context.Context, ref providers.SecretRef) (providers.Secret, error) {
 		if ref.Scheme == schemeJob {
 			return owner.secret(ref.Value)

@@ -21,8 +21,9 @@ import (
 // Limits of the programs that are run.
 const (
 	execTimeout = 10 * time.Second
-	maxOutput   = 64 << 10 // of an exec: program
-	maxAnswer   = 1 << 20  // of a provider's program: a list of subscriptions is long
+	feedTimeout = time.Minute // of a program that takes a secret somewhere
+	maxOutput   = 64 << 10    // of an exec: program
+	maxAnswer   = 1 << 20     // of a provider's program: a list of subscriptions is long
 	maxStderr   = 4 << 10
 )
 
@@ -55,10 +56,11 @@ type program struct {
 	limit  time.Duration
 	output int    // bytes of stdout
 	label  string // what the configuration calls it
+	stdin  []byte // what it reads; nothing where it is empty
 }
 
-// run runs it without a shell, in a process group of its own, with nothing on
-// stdin, and returns its stdout.
+// run runs it without a shell, in a process group of its own, with what
+// is meant for it on stdin, and returns its stdout.
 func (p program) run(ctx context.Context) ([]byte, error) {
 	limit := p.limit
 	if limit <= 0 {
@@ -75,6 +77,9 @@ func (p program) run(ctx context.Context) ([]byte, error) {
 	}
 	cmd.Dir = filepath.VolumeName(p.path) + string(filepath.Separator)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
+	if len(p.stdin) > 0 {
+		cmd.Stdin = bytes.NewReader(p.stdin)
+	}
 	ownGroup(cmd)
 	cmd.Cancel = func() error { return killGroup(cmd) }
 	cmd.WaitDelay = time.Second // a grandchild that keeps the pipes open
