@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dockerhub
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/regmint/regmint/providers"
+	hub "github.com/regmint/regmint/test/fakecloud/dockerhub"
+)
+
+func TestNativeTokensDeleteTags(t *testing.T) {
+	r := newRig(t)
+	quick(r)
+	for name, s := range map[string]func() *source{
+		"password":     func() *source { return r.open(r.as("acme-bot", "correct-horse-battery")) },
+		"organisation": func() *source { return r.open(r.as("acme", r.acme.OAT(hub.RepoAdmin).Secret)) },
+		"device login": func() *source { return r.loggedIn() },
+	} {
+		n, err := s().MintNative(t.Context(), request(t, "acme/app=delete"))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if len(n.Env) != 1 || n.Env[0].Name != "WERF_REPO_DOCKER_HUB_TOKEN" || n.Env[0].Value != n.Secret || !n.ExpiresAt.After(r.cloud.Now()) {
+			t.Errorf("%s: %+v", name, n)
+		}
+		if name != "device login" && n.Life() > 10*time.Minute {
+			t.Errorf("%s lives %s", name, n.Life())
+		}
+		// There is no such tag; who may not delete would read 401 or 403.
+		for _, scheme := range []string{"Bearer", "JWT"} {
+			if got := r.deletes("acme/app/tags/none", scheme, n.Secret.Reveal()); got != http.StatusNotFound {
+				t.Errorf("%s, %s: HTTP %d", name, scheme, got)
+			}
+		}
+	}
+}
+
+func TestAPersonalAccessTokenIsRefusedBeforeItFails(t *testing.T) {
+	r := newRig(t)
+	pat := r.bot.PAT(hub.RepoAdmin)
+	s := r.open(r.as("acme-bot", pat.Secret))
+	for _, q := range []providers.Request{request(t), request(t, "acme/app=delete")} {
+		_, err := s.MintNative(t.Context(), q)
+		r.fails(err, providers.Denied, "deletes nothing for a personal access token", "organisation access token")
+	}
+	r.fails(s.CheckNative(t.Context(), request(t)), providers.Denied, "personal access token")
+	if n := r.calls(hub.APIHost, "/"); n != 0 {
+		t.Errorf("%d requests to the API", n)
+	}
+	// Older tokens are UUIDs.
+	old := r.open(r.as("acme-bot", "0b0c2e6a-9f1d-4a55-8c3b-6d9c1f0a7e21"))
+	r.fails(old.CheckNative(t.Context(), request(t)), providers.Denied, "personal access token")
+	// For anything but a clean-up its token is good; Docker Hub itself says no.
+	r.secrets["keyring:hub"] = pat.Secret
+	n, err := s.MintNative(t.Context(), request(t, "acme/app=pull"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := r.deletes("acme/app/tags/none", "JWT", n.Secret.Reveal()); got != http.StatusForbidden {
+		t.Errorf("the fake let it through: HTTP %d", got)
+	}
+}
+
+func TestTwoFactorAuthenticationNeedsACode(t *testing.T) {
+	r := newRig(t)
+	r.bot.TwoFactor("123456")
+	a := r.as("acme-bot", "correct-horse-battery")
+	_, err := r.open(a).MintNative(t.Context(), request(t))
+	r.fails(err, providers.LoginRequired, "acme-bot has two-factor authentication", "two_factor_code")
+	a.Options = &Options{TwoFactorCode: providers.SecretRef{Scheme: "exec", Value: "/usr/bin/totp"}}
+	r.secrets["exec:/usr/bin/totp"] = "123456"
+	n, err := r.open(a).MintNative(t.Context(), request(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := r.deletes("acme/app/tags/none", "Bearer", n.Secret.Reveal()); got != http.StatusNotFound {
+		t.Errorf("HTTP %d", got)
+	}
+	r.secrets["exec:/usr/bin/totp"] = "654321"
+	_, err = r.open(a).MintNative(t.Context(), request(t))
+	r.fails(err, providers.LoginRequired, "refuses the code")
+}
+
+func TestAPIRefusalsSayWhatToDo(t *testing.T) {
+	r := newRig(t)
+	_, err := r.open(r.as("acme-bot", "wrong-horse-wrong-battery")).MintNative(t.Context(), request(t))
+	r.fails(err, providers.LoginRequired, "Incorrect authentication credentials", "regmint login docker.io")
+	oat := r.acme.OAT(hub.RepoAdmin)
+	oat.Revoke()
+	_, err = r.open(r.as("acme", oat.Secret)).MintNative(t.Context(), request(t))
+	r.fails(err, providers.LoginRequired)
+	if n := r.calls(hub.APIHost, "/v2/users/login"); n != 1 {
+		t.Errorf("a token was shown to the endpoint of passwords: %d", n)
+	}
+	r.acme.EnforceSSO()
+	_, err = r.open(r.as("acme-bot", "correct-horse-battery")).MintNative(t.Context(), request(t))
+	r.fails(err, providers.LoginRequired)
+	con := r.acme.Connect(hub.Connection{Subject: "*", Scope: hub.RepoWrite})
+	_, err = r.open(r.connected(con)).MintNative(t.Context(), request(t, "acme/app=pull"))
+	r.fails(err, providers.Denied, "not for Docker Hub's API")
+}
+
+// The API's X-Retry-After is a time of Unix, not a number of seconds.
+func TestALimitOfTheAPISaysUntilWhen(t *testing.T) {
+	r := newRig(t)
+	until := r.cloud.Now().Add(7 * time.Minute).Truncate(time.Second)
+	r.hub.LimitAPI(0, until)
+	_, err := r.open(r.as("acme", r.acme.OAT(hub.RepoAdmin).Secret)).MintNative(t.Context(), request(t))
+	r.fails(err, providers.Unavailable, "429", "not before "+until.UTC().Format(time.RFC3339))
+	if e, ok := err.(*providers.Error); !ok || e.RetryAfter < 6*time.Minute || e.RetryAfter > 7*time.Minute {
+		t.Errorf("retry after: %+v", err)
+	}
+}
+
+func TestReadingThePullLimitCostsNone(t *testing.T) {
+	r := newRig(t)
+	s := r.open(r.as("acme-bot", r.bot.PAT(hub.RepoRead).Secret))
+	c := r.works(s)
+	if l, err := s.RateLimit(t.Context(), request(t), c); err != nil || !l.Unlimited || l.Who != "acme-bot" {
+		t.Errorf("unlimited: %+v %v", l, err)
+	}
+	r.hub.LimitPulls(100)
+	for range 5 {
+		l, err := s.RateLimit(t.Context(), request(t), c)
+		if err != nil || l.Limit != 100 || l.Remaining != 100 || l.Window != 6*time.Hour || l.Who != "acme-bot" || l.Unlimited {
+			t.Fatalf("%+v %v", l, err)
+		}
+	}
+	l, err := s.RateLimit(t.Context(), request(t), providers.Credential{})
+	if err != nil || l.Who != "192.0.2.1" {
+		t.Errorf("nobody's limit: %+v %v", l, err)
+	}
+	dead := r.bot.PAT(hub.RepoRead)
+	dead.Revoke()
+	c.Secret = providers.NewSecret(dead.Secret)
+	_, err = s.RateLimit(t.Context(), request(t), c)
+	r.fails(err, providers.LoginRequired)
+}
+
+func TestLimitHeadersAreReadAsTheyAre(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	h := func(kv ...string) http.Header {
+		out := http.Header{}
+		for i := 0; i < len(kv); i += 2 {
+			out.Set(kv[i], kv[i+1])
+		}
+		return out
+	}
+	for name, c := range map[string]struct {
+		h    http.Header
+		want providers.RateLimit
+	}{
+		"none":         {h(), providers.RateLimit{Unlimited: true, Who: "u"}},
+		"no window":    {h("ratelimit-limit", "100", "ratelimit-remaining", "7"), providers.RateLimit{Limit: 100, Remaining: 7, Who: "u"}},
+		"nothing left": {h("ratelimit-limit", "10;w=3600", "ratelimit-remaining", "0;w=3600"), providers.RateLimit{Limit: 10, Window: time.Hour, Who: "u"}},
+		"reset":        {h("ratelimit-limit", "10", "ratelimit-remaining", "1", "ratelimit-reset", "60"), providers.RateLimit{Limit: 10, Remaining: 1, ResetsAt: now.Add(time.Minute), Who: "u"}},
+		"reset epoch":  {h("ratelimit-limit", "10", "ratelimit-remaining", "1", "ratelimit-reset", "1800000060"), providers.RateLimit{Limit: 10, Remaining: 1, ResetsAt: now.Add(time.Minute), Who: "u"}},
+		"nonsense":     {h("ratelimit-limit", "many"), providers.RateLimit{Unlimited: true, Who: "u"}},
+	} {
+		if got := limitOf(c.h, "u", now); !got.ResetsAt.Equal(c.want.ResetsAt) || got.Limit != c.want.Limit || got.Remaining != c.want.Remaining ||
+			got.Window != c.want.Window || got.Unlimited != c.want.Unlimited || got.Who != c.want.Who {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
