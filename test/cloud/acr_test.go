@@ -180,6 +180,7 @@ func azLogin(w *world, r azureRig, dir string, who *azure.Principal) string {
 }
 
 func TestAzureTokensRotateDuringALongPull(t *testing.T) {
+	t.Parallel()
 	r := newAzure(t)
 	r.az.Set(func(o *azure.Options) { o.RefreshLife, o.AccessLife = 5*time.Second, 5*time.Second })
 	w := newWorld(t, r.cloud)
@@ -369,6 +370,7 @@ func TestWithoutAnAzureIdentityAPublicImageIsPulled(t *testing.T) {
 }
 
 func TestALivingAzureTokenIsServedWhileAzureFails(t *testing.T) {
+	t.Parallel()
 	r := newAzure(t)
 	r.az.Set(func(o *azure.Options) { o.RefreshLife = 10 * time.Second })
 	w := newWorld(t, r.cloud)

@@ -246,6 +246,7 @@ func (r amazon) awsLogin(w *world, center *aws.Center, person string, left time.
 }
 
 func TestAWSTokensRotateDuringALongPull(t *testing.T) {
+	t.Parallel()
 	r := newAmazon(t, aws.Options{TokenLife: 5 * time.Second})
 	w := newWorld(t, r.cloud)
 	w.configure(r.account(keysOf(w, r.bob.Keys()), fmt.Sprintf("role_arn = %q", r.ci.ARN())))
@@ -565,6 +566,7 @@ func TestNativeSessionsOfAWSCleanUp(t *testing.T) {
 }
 
 func TestAnAWSTokenThatLivesIsServedWhileAWSFails(t *testing.T) {
+	t.Parallel()
 	r := newAmazon(t, aws.Options{TokenLife: 12 * time.Second})
 	w := newWorld(t, r.cloud)
 	w.configure(r.account(keysOf(w, r.bob.Keys())))
