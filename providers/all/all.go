@@ -6,6 +6,7 @@ package all
 import (
 	"github.com/regmint/regmint/providers"
 	"github.com/regmint/regmint/providers/acr"
+	"github.com/regmint/regmint/providers/dockerhub"
 	"github.com/regmint/regmint/providers/ecr"
 	"github.com/regmint/regmint/providers/gar"
 	"github.com/regmint/regmint/providers/generic"
@@ -19,6 +20,7 @@ func List() []providers.Provider {
 		ecr.New(),
 		acr.New(),
 		gar.New(),
+		dockerhub.New(),
 		github.New(),
 		httpexchange.New(),
 		generic.New(),

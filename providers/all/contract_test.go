@@ -49,8 +49,9 @@ var samples = map[string]func(*providers.Account){
 			RoleARN: providers.Strings{"arn:aws:iam::123456789012:role/ci"}, Registry: map[string]string{"reg.example": "123456789012.dkr.ecr.eu-west-1.amazonaws.com"},
 		}
 	},
-	"generic": func(*providers.Account) {},
-	"github":  func(a *providers.Account) { a.Options = &github.Options{ClientID: "Iv23liEXAMPLE"} },
+	"dockerhub": func(*providers.Account) {},
+	"generic":   func(*providers.Account) {},
+	"github":    func(a *providers.Account) { a.Options = &github.Options{ClientID: "Iv23liEXAMPLE"} },
 	"http-exchange": func(a *providers.Account) {
 		a.Options = &httpexchange.Options{
 			URL: "https://sts.example/token", Headers: map[string]string{"Authorization": "Bearer {{.Secret}}"},
