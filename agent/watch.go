@@ -4,6 +4,7 @@ package agent
 
 import (
 	"context"
+	"maps"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -183,7 +184,10 @@ func (c *Core) inputsChanged(changed func(file string) bool) {
 			}
 		}
 	}
-	ids, sources := map[string]bool{}, map[uint64]bool{}
+	ids, sources, open := map[string]bool{}, map[uint64]bool{}, map[string]bool{}
+	for k := range c.sources {
+		open[k.account] = true
+	}
 	for k, src := range readers {
 		ids[k.account] = true
 		if !living[src.opened] || slices.ContainsFunc(src.watches, func(f string) bool { return changed(f) && !own[f] }) {
@@ -191,8 +195,9 @@ func (c *Core) inputsChanged(changed func(file string) bool) {
 			delete(c.sources, k)
 		}
 	}
+	// What could not even be opened has told nobody what it reads.
+	maps.DeleteFunc(c.failures, func(k failKey, _ failure) bool { return ids[k.account] || !open[k.account] })
 	c.mu.Unlock()
 	c.mint.Drop(func(id minter.ID) bool { return sources[id.Opened] })
 	c.mint.ForgetFailures(func(id minter.ID) bool { return ids[id.Account] })
-	c.clearFailures()
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -101,6 +102,32 @@ func TestChangeOfOneFileConcernsItsReadersAlone(t *testing.T) {
 	r.want(nil, "b.example", api.OK, "old")
 	if n := r.p.mintCount(); n != 4 {
 		t.Errorf("%d mints after a change of the directory, want 4", n)
+	}
+}
+
+func TestChangeOfOneFileLeavesTheFailuresOfOthersKnown(t *testing.T) {
+	a, b, c := account("a", "a.example"), account("b", "b.example"), account("c", "c.example")
+	dir := t.TempDir()
+	for i, acc := range []*providers.Account{&a, &b} {
+		acc.Password = providers.SecretRef{Scheme: "file", Value: filepath.Join(dir, string(rune('a'+i)))}
+	}
+	c.Provider = "cloud"
+	r := newRig(t, a, b, c)
+	r.p.err = &providers.Error{Kind: providers.LoginRequired, Err: errors.New("x")}
+	r.amb.openErr = r.p.err // nobody knows what it reads
+	hosts := []string{"a.example", "b.example", "c.example"}
+	for _, h := range hosts {
+		r.want(nil, h, api.Failed, "")
+	}
+	r.inputsChanged(func(f string) bool { return f == a.Password.Value })
+	var failing []string
+	for _, st := range r.Status(nil).Accounts {
+		if st.State != "idle" {
+			failing = append(failing, st.Name)
+		}
+	}
+	if !slices.Equal(failing, []string{"b"}) {
+		t.Errorf("known to fail: %q", failing)
 	}
 }
 

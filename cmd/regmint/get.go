@@ -79,9 +79,18 @@ func (a *app) get(ctx context.Context, target, format string, native bool) error
 		if resp.Outcome == api.NotFound && resp.Message == "" {
 			resp.Message = t.Host.String() + ": no account for this host; run: regmint login " + t.Host.String()
 		}
-		return outcomeError(resp.Outcome, resp.Kind, resp.Message)
+		return outcomeError(resp.Outcome, resp.Kind, inFull(resp.Message, t.Host))
 	}
 	return a.printCredential(t, format, resp)
+}
+
+// inFull writes out the host that a message had no room for: a terminal has two
+// lines for it.
+func inFull(message string, h providers.Host) string {
+	if head, ok := strings.CutSuffix(message, " HOST"); ok {
+		return head + " " + h.String()
+	}
+	return message
 }
 
 // getRequest asks as the helper does, under our own name.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/regmint/regmint/agent/api"
+	"github.com/regmint/regmint/providers"
 )
 
 func TestSpanHasTheTwoLargestUnits(t *testing.T) {
@@ -153,5 +154,20 @@ TIME      CLIENT                              ASKED FOR      ANSWER             
 `, "\n")
 	if got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+func TestHostThatAMessageHadNoRoomForIsWrittenOut(t *testing.T) {
+	h, err := providers.ParseHost("123456789012.dkr.ecr.eu-west-1.amazonaws.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for in, want := range map[string]string{
+		h.String() + ": nobody; run: regmint login HOST": h.String() + ": nobody; run: regmint login " + h.String(),
+		"ghcr.io: run: regmint login ghcr.io":            "ghcr.io: run: regmint login ghcr.io",
+	} {
+		if got := inFull(in, h); got != want {
+			t.Errorf("%q", got)
+		}
 	}
 }
