@@ -18,10 +18,11 @@ import (
 
 // Glab is a glab program: a bash script, so not for Windows. It knows `config
 // get KEY [--host H]`, `auth status [--hostname H] [--show-token]`, `auth
-// docker-helper get|store|erase|list` and `version`. It is logged in as
-// config.yml says in GLAB_CONFIG_DIR (else XDG_CONFIG_HOME/glab-cli, else
-// HOME/.config/glab-cli), and reads GITLAB_TOKEN, GITLAB_ACCESS_TOKEN and
-// OAUTH_TOKEN where the real one does. Faults go by the name "glab".
+// docker-helper get|store|erase|list`, `auth credential-helper` and `version`.
+// It is logged in as config.yml says in GLAB_CONFIG_DIR (else
+// XDG_CONFIG_HOME/glab-cli, else HOME/.config/glab-cli), and reads GITLAB_HOST,
+// GITLAB_TOKEN, GITLAB_ACCESS_TOKEN and OAUTH_TOKEN where the real one does.
+// Faults go by the name "glab".
 type Glab struct {
 	Path string // of the program: DIR/glab
 	Dir  string // its directory, for PATH
@@ -31,6 +32,7 @@ type Glab struct {
 	calls  [][]string
 	notice string
 	broken string
+	old    bool
 }
 
 // The script has no logic of its own. It uses what bash has built in, so that
@@ -40,7 +42,7 @@ LC_ALL=C
 dir="${GLAB_CONFIG_DIR:-${XDG_CONFIG_HOME:-$HOME/.config}/glab-cli}"
 in=""
 [ "$1 $2" = "auth docker-helper" ] && IFS= read -r in
-body="$dir"$'\n'"${GITLAB_TOKEN:-${GITLAB_ACCESS_TOKEN:-$OAUTH_TOKEN}}"$'\n'"$in"$'\n'
+body="$dir"$'\n'"${GITLAB_TOKEN:-${GITLAB_ACCESS_TOKEN:-$OAUTH_TOKEN}}"$'\n'"${GITLAB_HOST:-$GL_HOST}"$'\n'"$in"$'\n'
 for a in "$@"; do body+="$a"$'\n'; done
 exec 3<>/dev/tcp/%s/%s || { echo "the fake glab reaches its instance no more" >&2; exit 1; }
 printf 'POST /glab HTTP/1.0\r\nHost: glab\r\nContent-Length: %%d\r\n\r\n%%s' "${#body}" "$body" >&3
@@ -78,6 +80,7 @@ const (
 	keyRefresh = "oauth2_refresh_token"
 	keyExpiry  = "oauth2_expiry_date"
 	keyDomains = "container_registry_domains"
+	keyJob     = "job_token"
 )
 
 // LogIn logs the program in to the instance with OAuth2, as `glab auth login`
@@ -96,6 +99,14 @@ func (p *Glab) LogIn(t testing.TB, dir string, u *User) Pair {
 func (p *Glab) LogInToken(t testing.TB, dir string, token *Token) {
 	t.Helper()
 	p.save(t, dir, p.host(token.User.Username, token.Secret))
+}
+
+// LogInJob logs it in with a job's token, as `glab auth login --job-token` does.
+func (p *Glab) LogInJob(t testing.TB, dir string, j *Job) {
+	t.Helper()
+	host := p.host(j.User.Username, "")
+	host[keyJob] = j.Token
+	p.save(t, dir, host)
 }
 
 // LogOut takes the instance out of config.yml.
@@ -195,6 +206,14 @@ func (p *Glab) Notice(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.notice = text
+}
+
+// Old makes the program one that does not know `auth credential-helper` yet
+// (on): it prints its help then, and does not fail.
+func (p *Glab) Old(on bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.old = on
 }
 
 // Break makes every call fail with a text ("" = no longer), as a locked keyring

@@ -139,3 +139,66 @@ func TestGlabIsADockerHelperThatRefreshes(t *testing.T) {
 		t.Errorf("%d %q", code, problems)
 	}
 }
+
+func TestGlabIsACredentialHelperOfItsHosts(t *testing.T) {
+	w := start(t)
+	g := glab{T: t, Glab: w.Glab(t), dir: t.TempDir(), env: []string{"GITLAB_HOST=gitlab.com", "GLAB_CREDENTIAL_HELPER_SKIP_WRAPPER=1"}}
+	type answer struct {
+		Type, Message string
+		Instance      string `json:"instance_url"`
+		Token         struct {
+			Type, Token string
+			Expires     time.Time `json:"expiry_timestamp"`
+		}
+	}
+	ask := func(g glab) (a answer) {
+		t.Helper()
+		out, problems, code := g.run("", "auth", "credential-helper")
+		if err := json.Unmarshal([]byte(out), &a); err != nil || code != 0 || problems != "" {
+			t.Fatalf("%d %q %q", code, out, problems)
+		}
+		return a
+	}
+	if a := ask(g); a.Type != "error" || !strings.Contains(a.Message, "glab auth login") {
+		t.Errorf("%+v", a)
+	}
+	pair := g.LogIn(t, g.dir, w.jane)
+	if a := ask(g); a.Type != "success" || a.Instance != "https://gitlab.com" || a.Token.Type != "oauth2" || a.Token.Token != pair.Access || pair.Expires.Sub(a.Token.Expires) >= time.Minute {
+		t.Errorf("%+v", a)
+	}
+	w.c.Advance(116 * time.Minute) // less than 5 are left
+	fresh := ask(g)
+	if fresh.Token.Token == pair.Access || w.Counts().Refreshes != 1 || fresh.Token.Expires.Sub(w.c.Now()) < 118*time.Minute {
+		t.Errorf("%+v", fresh)
+	}
+	w.jane.Block(true)
+	w.c.Advance(2 * time.Hour)
+	if a := ask(g); a.Type != "error" || !strings.Contains(a.Message, "failed to refresh token") {
+		t.Errorf("%+v", a)
+	}
+	w.jane.Block(false)
+	other := g
+	other.env = []string{"GITLAB_HOST=gitlab.example.com"}
+	if a := ask(other); a.Type != "error" {
+		t.Errorf("%+v", a)
+	}
+	pat := w.jane.Token(gitlab.TokenSpec{Scopes: []string{gitlab.API}})
+	g.LogInToken(t, g.dir, pat)
+	if a := ask(g); a.Token.Type != "pat" || a.Token.Token != pat.Secret || !a.Token.Expires.IsZero() {
+		t.Errorf("%+v", a)
+	}
+	job := w.app.Job(w.jane)
+	g.LogInJob(t, g.dir, job)
+	if a := ask(g); a.Token.Type != "job-token" || a.Token.Token != job.Token {
+		t.Errorf("%+v", a)
+	}
+	g.Old(true)
+	if out, _, code := g.run("", "auth", "credential-helper"); code != 0 || !strings.HasPrefix(out, "Manage glab") {
+		t.Errorf("%d %q", code, out)
+	}
+	g.Old(false)
+	other.env = []string{"GITLAB_TOKEN=from-env"}
+	if a := ask(other); a.Token.Type != "pat" || a.Token.Token != "from-env" {
+		t.Errorf("%+v", a)
+	}
+}

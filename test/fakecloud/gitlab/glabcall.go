@@ -3,13 +3,13 @@
 package gitlab
 
 import (
-	"encoding/json"
 	"io"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 var glabScopes = []string{"openid", "profile", ReadUser, WriteRepository, API}
@@ -21,9 +21,11 @@ type glabCall struct {
 	p     *Glab
 	dir   string
 	env   string // the token of the environment
+	host  string // GITLAB_HOST
 	in    string
 	args  []string
 	hosts map[string]map[string]string
+	old   bool
 
 	out, problems []string
 	code          int
@@ -32,17 +34,18 @@ type glabCall struct {
 func (p *Glab) serve(w http.ResponseWriter, r *http.Request) {
 	b, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 	lines := strings.Split(string(b), "\n")
-	if err != nil || len(lines) < 4 {
+	if err != nil || len(lines) < 5 {
 		http.Error(w, "bad call", http.StatusBadRequest)
 		return
 	}
-	c := &glabCall{p: p, dir: lines[0], env: lines[1], in: strings.TrimSpace(lines[2]), args: lines[3 : len(lines)-1]}
+	c := &glabCall{p: p, dir: lines[0], env: lines[1], host: lines[2], in: strings.TrimSpace(lines[3]), args: lines[4 : len(lines)-1]}
 	p.mu.Lock()
 	p.calls = append(p.calls, slices.Clone(c.args))
 	if p.notice != "" {
 		c.problems = append(c.problems, p.notice)
 	}
 	broken := p.broken
+	c.old = p.old
 	p.mu.Unlock()
 	c.hosts = readConfig(c.dir)
 	if broken != "" {
@@ -98,6 +101,8 @@ func (c *glabCall) run() {
 		c.status(c.flag("--hostname"))
 	case "auth docker-helper":
 		c.helper(word(2))
+	case "auth credential-helper":
+		c.credentialHelper()
 	default:
 		c.fail("Unknown command \""+word(0)+"\" for \"glab\".", "", "Usage:  glab <command> <subcommand> [flags]")
 	}
@@ -139,7 +144,7 @@ func (c *glabCall) status(only string) {
 		c.problems = append(c.problems, h)
 		var user, problem string
 		if c.env == "" {
-			if problem = c.renew(h); problem == "" {
+			if problem = c.renew(h, 0); problem == "" {
 				token = c.hosts[h][keyToken]
 			}
 		}
@@ -191,8 +196,9 @@ func (c *glabCall) whoIs(host, token string) (user, problem string) {
 	return "", "GET https://" + host + "/api/v4/user: 401 {message: 401 Unauthorized}"
 }
 
-// renew refreshes an OAuth2 login that is over, and writes it down.
-func (c *glabCall) renew(host string) (problem string) {
+// renew refreshes an OAuth2 login that is over, or has no more than grace left,
+// and writes it down.
+func (c *glabCall) renew(host string, grace time.Duration) (problem string) {
 	h := c.hosts[host]
 	g := c.p.g
 	if h[keyOAuth] != "true" || host != g.Host() {
@@ -201,64 +207,18 @@ func (c *glabCall) renew(host string) (problem string) {
 	app := g.glabApp()
 	g.mu.Lock()
 	old := g.grantOf(h[keyToken])
-	if old != nil && g.Cloud.Now().Before(old.expires) {
+	if old != nil && g.Cloud.Now().Add(grace).Before(old.expires) {
 		g.mu.Unlock()
 		return ""
 	}
 	gr, refused := g.refresh(url.Values{"refresh_token": {h[keyRefresh]}}, app)
 	g.mu.Unlock()
 	if refused != nil {
-		return `Get "https://` + host + `/api/v4/user": oauth2: "` + refused.code + `" "` + refused.description + `"`
+		return `oauth2: "` + refused.code + `" "` + refused.description + `"`
 	}
 	setPair(h, Pair{gr.access, gr.refresh, gr.expires})
 	if err := writeConfig(c.dir, c.hosts); err != nil {
 		return err.Error()
 	}
 	return ""
-}
-
-// helper is the docker credential helper, which does not look at the
-// environment. Its errors are on stdout, as the protocol wants it.
-func (c *glabCall) helper(action string) {
-	refuse := func(text string) {
-		c.code = 1
-		c.out = append(c.out, text)
-	}
-	switch action {
-	case "get":
-	case "store", "erase":
-		what := map[string]string{"store": "login", "erase": "logout"}[action]
-		server := c.in
-		var m struct{ ServerURL string }
-		if action == "store" && json.Unmarshal([]byte(c.in), &m) == nil {
-			server = m.ServerURL
-		}
-		refuse("glab auth docker-helper does not support manual registry " + what + "s. Remove the glab credential helper for " + server +
-			" if you'd like to manually handle credentials for this registry.")
-		return
-	default:
-		c.fail(`invalid argument "` + action + `" for "glab auth docker-helper"`)
-		return
-	}
-	for _, h := range sortedKeys(c.hosts) {
-		if !slices.Contains(strings.Split(c.hosts[h][keyDomains], ","), c.in) {
-			continue
-		}
-		if c.hosts[h][keyOAuth] != "true" {
-			refuse("failed to get OAuth2 token source to potentially refresh token: not logged in with OAuth2")
-			return
-		}
-		if problem := c.renew(h); problem != "" {
-			refuse("refreshing oauth2 token: " + problem)
-			return
-		}
-		b, err := json.Marshal(map[string]string{"ServerURL": c.in, "Username": c.hosts[h][keyUser], "Secret": c.hosts[h][keyToken]})
-		if err != nil {
-			refuse(err.Error())
-			return
-		}
-		c.out = append(c.out, string(b))
-		return
-	}
-	refuse("no hostname associated with registryURL: " + c.in)
 }
