@@ -55,6 +55,16 @@ func (c *Core) RotateAccount(h providers.Host, repository, pick string) (provide
 	return c.state.Load().sel.Select(h, repository, pick)
 }
 
+// AccountNamed is a configured or saved account.
+func (c *Core) AccountNamed(name string) (providers.Account, error) {
+	for _, a := range c.state.Load().cfg.Accounts {
+		if a.Name == name {
+			return a, nil
+		}
+	}
+	return providers.Account{}, &providers.Error{Kind: providers.NoAccount, Err: errors.New("there is no account " + oneLine(name))}
+}
+
 // RotateEnv lists the variables that opening the account needs.
 func (c *Core) RotateEnv(a providers.Account) []string {
 	return config.EnvNames([]providers.Account{a})

@@ -29,7 +29,7 @@ func newAgentCmd(a *app) *cobra.Command {
 			Use: "start", Short: "start the agent", Args: cobra.NoArgs,
 			RunE: command(func(ctx context.Context, _ []string) error { return a.agentStart(ctx) }),
 		},
-		newAgentStopCmd(a), newAgentRestartCmd(a), newAgentRunCmd(a), newAgentLogsCmd(a),
+		newAgentStopCmd(a), newAgentRestartCmd(a), newAgentRunCmd(a), newAgentLogsCmd(a), newAgentRotateCmd(a),
 		&cobra.Command{
 			Use: "keyring", Short: "one call to the keychain, for regmint itself", Hidden: true, Args: cobra.NoArgs,
 			RunE: func(c *cobra.Command, _ []string) error {
