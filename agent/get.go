@@ -24,7 +24,7 @@ type asked struct {
 	provider providers.Provider
 	target   []providers.Grant // of this ask alone
 	grants   []providers.Grant // of all that narrows
-	until    time.Time         // when a spare ends; zero for others
+	until    time.Time         // when a token that another tool fetched ends; zero for others
 }
 
 // Get answers one get. j is nil outside jobs.
@@ -153,6 +153,10 @@ func (c *Core) beyond(ctx context.Context, s *snapshot, j *job, q asked, req *ap
 	}
 	if a, ok := j.carried(q.host); ok && !req.Native {
 		if next, ok := c.instead(s, q, a); ok {
+			next.until = j.until(a)
+			if err := c.ended(next); err != nil {
+				return c.fail(s, next, req.Soft, err), next, nil
+			}
 			resp, next, second := c.serve(ctx, s, j, next, req)
 			if second != nil && !errors.Is(second, errStale) {
 				return c.fail(s, next, req.Soft, second), next, nil
@@ -230,6 +234,12 @@ func (c *Core) ask(s *snapshot, j *job, req *api.GetRequest) (asked, *api.GetRes
 		q.until = sp.Until
 	}
 	q.provider = c.provider(q.account.Provider)
+	if q.account.Layer == providers.LayerJobLogin || q.account.Layer == providers.LayerCarried {
+		q.until = j.until(q.account)
+		if err := c.ended(q); err != nil {
+			return q, c.fail(s, q, req.Soft, err)
+		}
+	}
 	if q.provider == nil {
 		return q, c.fail(s, q, req.Soft, &providers.Error{Kind: providers.Misconfigured, Host: q.host, Err: errors.New("account " + q.account.Name + " names the unknown provider " + q.account.Provider)})
 	}

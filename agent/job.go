@@ -30,8 +30,10 @@ type job struct {
 	env     callerEnv
 	config  []providers.Account // LayerJobConfig
 	line    *line               // to the wrapper; nil without a lease
-	ended   chan struct{}       // closed with the job
-	end     context.CancelFunc
+	// ends says when a login ends by itself; zero: it does not.
+	ends  func(k providers.Key, l api.Login) time.Time
+	ended chan struct{} // closed with the job
+	end   context.CancelFunc
 
 	mu     sync.Mutex
 	logins map[string]jobLogin // by store key: host, or host/item
@@ -49,7 +51,8 @@ type jobLogin struct {
 	host     providers.Host
 	username string
 	secret   providers.Secret
-	serial   int // tells it from the login before
+	serial   int       // tells it from the login before
+	until    time.Time // of a token that another tool fetched; zero: of no known end
 }
 
 // carriedPrefix marks references to logins that the job's caller had.
@@ -79,6 +82,7 @@ func (c *Core) newJob(req api.JobRequest, parent *job) (*job, error) {
 		held:    map[minter.ID]func(){},
 	}
 	j.req.Logins, j.req.Env = nil, nil // kept once, in the fields above
+	j.ends = c.endOf
 	for _, s := range req.Targets {
 		t, err := providers.ParseTarget(s)
 		if err != nil {
@@ -145,7 +149,7 @@ func (j *job) take(l api.Login) error {
 	if err != nil {
 		return &providers.Error{Kind: providers.Misconfigured, Err: err}
 	}
-	login := jobLogin{host: k.Host, username: l.Username, secret: providers.NewSecret(l.Secret)}
+	login := jobLogin{host: k.Host, username: l.Username, secret: providers.NewSecret(l.Secret), until: j.ends(k, l)}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.edits++
@@ -215,6 +219,25 @@ func (j *job) secret(ref string) (providers.Secret, error) {
 		}
 	}
 	return providers.Secret{}, &providers.Error{Kind: providers.LoginRequired, Err: errors.New("the login of this job is gone"), Hint: "log in again in this job"}
+}
+
+// until is when the login of the job that a stands for ends; zero: not by
+// itself.
+func (j *job) until(a providers.Account) time.Time {
+	owner := j.owner(a)
+	if owner == nil {
+		return time.Time{}
+	}
+	owner.mu.Lock()
+	defer owner.mu.Unlock()
+	if a.Layer == providers.LayerCarried {
+		for _, l := range owner.carry {
+			if l.ref(carriedPrefix) == a.Password.Value {
+				return l.until
+			}
+		}
+	}
+	return owner.logins[a.Name].until
 }
 
 // accounts are the job's own accounts, those of the jobs around it, and the

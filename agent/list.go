@@ -75,7 +75,7 @@ func (c *Core) listed(s *snapshot, j *job, h providers.Host, live map[providers.
 			return "", false
 		}
 	}
-	if c.failing(h, accountID(a, j)) || (a.Password.Scheme == "keyring" && lockedStore(s)) {
+	if c.failing(h, accountID(a, j)) || c.ended(asked{host: h, account: a, until: j.until(a)}) != nil || (a.Password.Scheme == "keyring" && lockedStore(s)) {
 		return failing, false
 	}
 	return c.username(a, h, j), true

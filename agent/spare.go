@@ -42,6 +42,27 @@ func (c *Core) fetched(s *snapshot, k providers.Key, user string, secret provide
 	return 0, false
 }
 
+// endOf is when what a client stores ends by itself; zero: it does not.
+func (c *Core) endOf(k providers.Key, l api.Login) time.Time {
+	if life, ok := c.fetched(c.state.Load(), k, l.Username, providers.NewSecret(l.Secret)); ok {
+		return c.now().Add(life)
+	}
+	return time.Time{}
+}
+
+// ended fails where the login of a job has ended: nobody gets an expired token,
+// nor another account in its place.
+func (c *Core) ended(q asked) error {
+	if q.until.IsZero() || q.until.After(c.now()) {
+		return nil
+	}
+	what, hint := "the token stored in this job", "fetch a new one and log in again in this job"
+	if q.account.Layer == providers.LayerCarried {
+		what, hint = "the token that this job brought along", "fetch a new one before the job"
+	}
+	return &providers.Error{Kind: providers.LoginRequired, Host: q.host, Err: errors.New(what + " has expired"), Hint: hint}
+}
+
 // KeepFetched keeps such a token until it expires; false where it is none.
 func (c *Core) KeepFetched(ctx context.Context, h providers.Host, user string, secret providers.Secret) (until time.Time, ok bool, err error) {
 	s := c.state.Load()

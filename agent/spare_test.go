@@ -179,6 +179,54 @@ func TestFetchedTokenThatComesBackLivesNoLonger(t *testing.T) {
 	})
 }
 
+func TestFetchedTokenOfAJobIsNeverServedExpired(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := cloudRig(t)
+		r.amb.err = errNobody
+		j := r.job(api.JobRequest{Env: profile("")}, nil)
+		if rep := r.fetch(j, "", "fetched"); rep.Outcome != api.OK {
+			t.Fatalf("%+v", rep)
+		}
+		brings := r.job(api.JobRequest{
+			Env: profile(""), Logins: []api.Login{{ServerURL: cloudHost, Username: "robot", Secret: "brought", Carried: true}},
+		}, nil)
+		inner := r.job(api.JobRequest{Env: profile("")}, j)
+		for _, in := range []*job{j, inner, brings} {
+			if resp := r.want(in, cloudHost, api.OK, ""); resp.ExpiresAt != time.Now().Add(12*time.Hour).Unix() {
+				t.Errorf("%+v", resp)
+			}
+		}
+		time.Sleep(12*time.Hour + time.Second)
+		for in, want := range map[*job]string{j: "log in again in this job", inner: "log in again in this job", brings: "before the job"} {
+			resp := r.want(in, cloudHost, api.Failed, want)
+			if resp.Kind != string(providers.LoginRequired) || resp.Secret != "" {
+				t.Errorf("%+v", resp)
+			}
+			if _, ok := r.List(in, api.ListRequest{}).Entries[cloudHost]; ok {
+				t.Error("list names it")
+			}
+		}
+		r.amb.err = nil // somebody is there again
+		r.want(brings, cloudHost, api.OK, "cloud:")
+		if rep := r.fetch(j, "", "fetched again"); rep.Outcome != api.OK {
+			t.Fatalf("%+v", rep)
+		}
+		r.want(j, cloudHost, api.OK, "fetched again")
+	})
+}
+
+func TestPlainLoginOfAJobHasNoEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := cloudRig(t)
+		j := r.job(api.JobRequest{Env: profile("")}, nil)
+		r.Store(t.Context(), j, api.Login{ServerURL: cloudHost, Username: "ann", Secret: "s"})
+		time.Sleep(48 * time.Hour)
+		if resp := r.want(j, cloudHost, api.OK, "s"); resp.ExpiresAt != 0 {
+			t.Errorf("%+v", resp)
+		}
+	})
+}
+
 func TestFetchedTokenIsForgottenByALogout(t *testing.T) {
 	r := cloudRig(t)
 	r.amb.err = errNobody
