@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/regmint/regmint/providers"
@@ -20,7 +21,6 @@ import (
 // OAuth login on the way.
 type glabAnswer struct {
 	Type     string `json:"type"` // success or error
-	Message  string `json:"message"`
 	Instance string `json:"instance_url"`
 	Token    struct {
 		Type    string    `json:"type"` // oauth2, pat or job-token
@@ -28,6 +28,13 @@ type glabAnswer struct {
 		Expires time.Time `json:"expiry_timestamp"`
 	} `json:"token"`
 }
+
+// errNoGlab is a glab that is not there, errNoLogin one that nobody is logged
+// in with.
+var (
+	errNoGlab  = errors.New("glab is not installed")
+	errNoLogin = errors.New("glab is not logged in")
+)
 
 // fromGlab borrows the login of glab at the GitLab that the host belongs to.
 func (s *source) fromGlab(ctx context.Context, h providers.Host) (token, error) {
@@ -40,40 +47,26 @@ func (s *source) fromGlab(ctx context.Context, h providers.Host) (token, error) 
 		return token{}, s.fail(h, providers.Misconfigured, "set url", errors.New("the host of GitLab is not known"))
 	}
 	login := "run: glab auth login --hostname " + at.String()
-	path := s.plan.GlabPath
-	if path == "" {
-		path = "glab"
-	}
-	asked := s.deps.Now()
-	out, err := s.deps.Run(ctx, providers.Command{
-		Path: path, Args: []string{"auth", "credential-helper"},
-		Env: []string{"GITLAB_HOST=" + at.String(), "NO_PROMPT=true", "NO_COLOR=1", "GLAB_CHECK_UPDATE=false", "GLAB_CREDENTIAL_HELPER_SKIP_WRAPPER=1"},
-	})
+	a, err := s.askGlab(ctx, at)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return token{}, s.fail(h, providers.Misconfigured, "install glab, or take out glab = true and run: regmint login "+h.String(), errors.New("glab is not installed"))
+	case errors.Is(err, errNoGlab):
+		return token{}, s.fail(h, providers.Misconfigured, "install it, or run: regmint login "+h.String(), err)
+	case errors.Is(err, errNoLogin):
+		return token{}, s.fail(h, providers.LoginRequired, login, fmt.Errorf("%w to %s", err, at))
 	case err != nil:
 		return token{}, s.fail(h, providers.KindOf(err), login, fmt.Errorf("glab: %w", err))
-	}
-	var a glabAnswer
-	if json.Unmarshal(out, &a) != nil || a.Type != "success" && a.Type != "error" {
-		return token{}, s.fail(h, providers.Misconfigured, "bring glab up to date", errors.New("glab does not say its login: its auth credential-helper is too old or too new"))
-	}
-	secret := a.Token.Token
-	if a.Type == "error" || secret == "" {
-		return token{}, s.fail(h, providers.LoginRequired, login, errors.New("glab is not logged in to "+at.String()))
 	}
 	if other, ok := hostOf(a.Instance); !ok || other != at {
 		return token{}, s.fail(h, providers.LoginRequired, login, fmt.Errorf("glab answers for %s, not for %s", httpx.Printable(a.Instance, 80), at))
 	}
-	if httpx.HasBreak(secret) {
+	if httpx.HasBreak(a.Token.Token) {
 		return token{}, s.fail(h, providers.Misconfigured, login, errors.New("the token of glab holds a line break"))
 	}
-	t := token{user: anyUser, secret: providers.NewSecret(secret), origin: "login of glab at " + at.String()}
+	t := token{user: anyUser, secret: providers.NewSecret(a.Token.Token), origin: "login of glab at " + at.String()}
 	switch a.Token.Type {
 	case "oauth2":
 		t.oauth, t.expires = true, a.Token.Expires
-		if !t.expires.IsZero() && !t.expires.After(asked) {
+		if !t.expires.IsZero() && !t.expires.After(s.deps.Now()) {
 			return token{}, s.fail(h, providers.LoginRequired, login, errors.New("the login of glab has expired"))
 		}
 	case "job-token":
@@ -82,6 +75,74 @@ func (s *source) fromGlab(ctx context.Context, h providers.Host) (token, error) 
 		t.checked = true
 	}
 	return t, nil
+}
+
+// askGlab asks as current versions answer, then as all do.
+func (s *source) askGlab(ctx context.Context, at providers.Host) (glabAnswer, error) {
+	var a glabAnswer
+	out, err := s.glab(ctx, at, "auth", "credential-helper")
+	switch {
+	case errors.Is(err, errNoGlab) || ctx.Err() != nil:
+		return a, err
+	case err == nil && json.Unmarshal(out, &a) == nil && a.Type == "success" && a.Token.Token != "":
+		return a, nil
+	case err == nil && a.Type == "error":
+		return a, errNoLogin
+	}
+	return s.readGlab(ctx, at)
+}
+
+// readGlab reads the configuration of glab by its own word. A login that is
+// nearly over is renewed by `glab auth status`, which uses it.
+func (s *source) readGlab(ctx context.Context, at providers.Host) (a glabAnswer, err error) {
+	for last := false; ; last = true {
+		var values [3]string
+		for i, key := range []string{"token", "is_oauth2", "oauth2_expiry_date"} {
+			out, err := s.glab(ctx, at, "config", "get", key, "--host", at.String())
+			if err != nil {
+				return a, err
+			}
+			values[i] = strings.TrimSpace(string(out))
+		}
+		if values[0] == "" {
+			return a, errNoLogin
+		}
+		a = glabAnswer{Type: "success", Instance: "https://" + at.String()}
+		a.Token.Token, a.Token.Type = values[0], "pat"
+		if values[1] != "true" {
+			return a, nil
+		}
+		a.Token.Type = "oauth2"
+		if a.Token.Expires, err = time.Parse(time.RFC822, values[2]); err != nil {
+			a.Token.Expires = time.Time{}
+			return a, nil
+		}
+		if last || a.Token.Expires.Sub(s.deps.Now()) > nearlyOver {
+			return a, nil
+		}
+		if _, err := s.glab(ctx, at, "auth", "status", "--hostname", at.String()); err != nil {
+			return a, errNoLogin
+		}
+	}
+}
+
+// nearlyOver is what a login of glab has to have left to be handed out as it is.
+const nearlyOver = 5 * time.Minute
+
+// glab runs the program; nothing it writes can be a question.
+func (s *source) glab(ctx context.Context, at providers.Host, args ...string) ([]byte, error) {
+	path := s.plan.GlabPath
+	if path == "" {
+		path = "glab"
+	}
+	out, err := s.deps.Run(ctx, providers.Command{
+		Path: path, Args: args,
+		Env: []string{"GITLAB_HOST=" + at.String(), "NO_PROMPT=true", "NO_COLOR=1", "GLAB_CHECK_UPDATE=false", "GLAB_CREDENTIAL_HELPER_SKIP_WRAPPER=1"},
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errNoGlab
+	}
+	return out, err
 }
 
 // glabFiles are what a login or logout of glab changes.

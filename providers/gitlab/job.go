@@ -118,7 +118,7 @@ const soon = time.Hour
 // ends is the day, in UTC, as which a new token ends: tomorrow, or the day
 // after where tomorrow is close.
 func ends(now time.Time) string {
-	day := now.UTC().Truncate(24 * time.Hour).AddDate(0, 0, 1)
+	day := now.UTC().Truncate(24*time.Hour).AddDate(0, 0, 1)
 	if day.Sub(now) < soon {
 		day = day.AddDate(0, 0, 1)
 	}

@@ -29,8 +29,8 @@ func (s *source) RotationPlan(ctx context.Context, old providers.Secret) (provid
 		return providers.RotationPlan{}, err
 	}
 	return providers.RotationPlan{
-		What: fmt.Sprintf("access token %q", httpx.Printable(i.Name, 60)),
-		Dies: "the old token, at once, wherever else it is used; using it once more to rotate kills the new one too",
+		What:      fmt.Sprintf("access token %q", httpx.Printable(i.Name, 60)),
+		Dies:      "the old token, at once, wherever else it is used; using it once more to rotate kills the new one too",
 		ExpiresAt: i.expires(), Until: s.newEnd(i),
 	}, nil
 }

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gitlab_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/regmint/regmint/providers"
+	"github.com/regmint/regmint/providers/gitlab"
+	"github.com/regmint/regmint/providers/internal/httpx/httpxtest"
+)
+
+const canary = "glpat-CNRYgitlab0123456789abcdef012345"
+
+func TestHostsOfGitLabAreRecognisedAndNoOthers(t *testing.T) {
+	p := gitlab.New()
+	for s, want := range map[string]bool{
+		"registry.gitlab.com": true, "gitlab.com": true, "gitlab.com:443": true, "REGISTRY.GITLAB.COM": true,
+		"registry.gitlab.com:5050": false, "xgitlab.com": false, "registry.gitlab.com.evil.example": false, "evil-registry.gitlab.com": false,
+		"registry.gitlab.example": false, "a.registry.gitlab.com": false, "about.gitlab.com": false,
+	} {
+		if got := p.Match(httpxtest.Host(t, s)); got != want {
+			t.Errorf("%s: %v", s, got)
+		}
+	}
+}
+
+func ciJob(registry, proxy string) map[string]string {
+	return map[string]string{"CI_JOB_TOKEN": canary, "CI_REGISTRY": registry, "CI_DEPENDENCY_PROXY_SERVER": proxy, "CI_PROJECT_PATH": "Acme/App"}
+}
+
+func TestJobClaimsItsOwnRegistryAndProxy(t *testing.T) {
+	p := gitlab.New()
+	got := p.Claims(ciJob("registry.corp.example:5050", "gitlab.corp.example:443"))
+	if len(got) != 2 || got[0] != httpxtest.Host(t, "registry.corp.example:5050") || got[1] != httpxtest.Host(t, "gitlab.corp.example") {
+		t.Errorf("%v", got)
+	}
+	for what, env := range map[string]map[string]string{
+		"nothing": {}, "no token": {"CI_REGISTRY": "registry.corp.example"}, "no host": {"CI_JOB_TOKEN": canary},
+		"odd hosts": ciJob("https://evil.example/x", "a b"),
+	} {
+		if got := p.Claims(env); len(got) != 0 {
+			t.Errorf("%s: %v", what, got)
+		}
+	}
+}
+
+// ambient opens the account of a host that is recognised.
+func ambient(t *testing.T, host string, env map[string]string) (providers.Source, providers.Request) {
+	t.Helper()
+	d, _ := httpxtest.Deps(t, nil)
+	d.Env = env
+	pat, err := providers.ParsePattern(host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := gitlab.New().Open(providers.Account{Name: "gitlab:" + host, Hosts: []providers.Pattern{pat}, Options: &gitlab.Options{}, Layer: providers.LayerAmbient}, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, providers.Request{Host: httpxtest.Host(t, host)}
+}
+
+// Rule 12: the port matters, and :443 is none.
+func TestJobTokenGoesToItsRegistryAndProxyAndNowhereElse(t *testing.T) {
+	env := ciJob("registry.corp.example:5050", "gitlab.corp.example:443")
+	for _, host := range []string{"registry.corp.example:5050", "gitlab.corp.example", "gitlab.corp.example:443"} {
+		s, r := ambient(t, host, env)
+		c, err := s.Mint(t.Context(), r)
+		if err != nil || c.Username != "gitlab-ci-token" || c.Secret.Reveal() != canary || !strings.Contains(c.Origin, "Acme/App") || !c.ExpiresAt.IsZero() {
+			t.Errorf("%s: %+v, %v", host, c, err)
+		}
+	}
+	for _, host := range []string{
+		"registry.corp.example", "registry.corp.example:5051", "gitlab.corp.example:8443", "registry.gitlab.com", "gitlab.com", "corp.example", "registry.corp.example.evil.example",
+	} {
+		s, r := ambient(t, host, env)
+		if c, err := s.Mint(t.Context(), r); providers.KindOf(err) != providers.NoAccount || !c.Secret.IsZero() {
+			t.Errorf("%s got %+v, %v", host, c, err)
+		}
+	}
+}
+
+func TestDeployTokenOfTheJobGoesToTheRegistryAlone(t *testing.T) {
+	env := map[string]string{
+		"CI_REGISTRY": "registry.gitlab.com", "CI_DEPENDENCY_PROXY_SERVER": "gitlab.com:443", "CI_DEPLOY_USER": "gitlab+deploy-token-1", "CI_DEPLOY_PASSWORD": canary,
+	}
+	s, r := ambient(t, "registry.gitlab.com", env)
+	if c, err := s.Mint(t.Context(), r); err != nil || c.Username != "gitlab+deploy-token-1" || c.Secret.Reveal() != canary {
+		t.Errorf("%+v, %v", c, err)
+	}
+	s, r = ambient(t, "gitlab.com", env)
+	if _, err := s.Mint(t.Context(), r); providers.KindOf(err) != providers.NoAccount {
+		t.Errorf("the proxy: %v", err)
+	}
+	env["CI_JOB_TOKEN"] = "job"
+	s, r = ambient(t, "registry.gitlab.com", env)
+	if c, err := s.Mint(t.Context(), r); err != nil || c.Username != "gitlab-ci-token" {
+		t.Errorf("beside a job token: %+v, %v", c, err)
+	}
+	env["CI_JOB_TOKEN"] = "job\ntoken"
+	if _, err := s.Mint(t.Context(), r); providers.KindOf(err) != providers.Misconfigured {
+		t.Errorf("a line break: %v", err)
+	}
+}

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gitlab_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/regmint/regmint/providers"
+	"github.com/regmint/regmint/providers/gitlab"
+	"github.com/regmint/regmint/providers/internal/httpx/httpxtest"
+	"github.com/regmint/regmint/test/fakecloud"
+	fake "github.com/regmint/regmint/test/fakecloud/gitlab"
+)
+
+var registryScopes = []string{fake.ReadRegistry, fake.WriteRegistry}
+
+func TestAccessTokenIsHandedOutWithItsEnd(t *testing.T) {
+	r := newRig(t, fake.Options{})
+	pat := r.jane.Token(fake.TokenSpec{Name: "laptop", Scopes: registryScopes, Expires: r.cloud.Now().AddDate(0, 0, 30)})
+	s := r.open(gitlab.Options{}, r.withSecret(pat.Secret))
+	c := r.mint(s, r.request(""))
+	if c.Username == "" || c.Secret.Reveal() != pat.Secret || c.Wider || !strings.Contains(c.Origin, `"laptop"`) {
+		t.Errorf("%+v", c)
+	}
+	if !c.ExpiresAt.Equal(pat.Expires()) || c.ExpiresAt.UTC().Format(time.TimeOnly) != "00:00:00" {
+		t.Errorf("ends %v, want midnight UTC of %v", c.ExpiresAt, pat.Expires())
+	}
+	if err := r.verify(s, r.request("", push("acme/app")), c); err != nil {
+		t.Error(err)
+	}
+	if c = r.mint(s, r.request("", pull("acme/app"))); !c.Wider {
+		t.Error("a token that is there cannot be narrowed")
+	}
+	r.wantError(r.verify(s, r.request("", pull("acme/other")), c), providers.Denied)
+}
+
+func TestTokenWithoutAScopeIsRefusedWithTheScopeNamed(t *testing.T) {
+	r := newRig(t, fake.Options{})
+	for _, tt := range []struct {
+		scopes []string
+		grant  providers.Grant
+		want   string // "" = is handed out
+	}{
+		{[]string{fake.ReadUser}, providers.Grant{}, "pull needs read_registry, and the token has read_user"},
+		{[]string{fake.ReadRegistry}, push("acme/app"), "push needs write_registry, and the token has read_registry"},
+		{registryScopes, providers.Grant{Repository: "acme/app", Access: providers.Delete}, "delete needs api"},
+		{[]string{fake.ReadRegistry}, pull("acme/app"), ""},
+		{[]string{fake.API}, providers.Grant{Repository: "acme/app", Access: providers.Push | providers.Delete}, ""},
+	} {
+		pat := r.jane.Token(fake.TokenSpec{Scopes: tt.scopes})
+		s := r.open(gitlab.Options{}, r.withSecret(pat.Secret))
+		q := r.request("")
+		if tt.grant.Access != 0 {
+			q.Grants = []providers.Grant{tt.grant}
+		}
+		_, err := s.Mint(t.Context(), q)
+		if tt.want != "" {
+			r.wantError(err, providers.Denied, tt.want)
+		} else if err != nil {
+			t.Errorf("%v for %v: %v", tt.scopes, tt.grant, err)
+		}
+	}
+}
+
+func TestDeployTokenGoesWithItsOwnUserName(t *testing.T) {
+	r := newRig(t, fake.Options{})
+	dep := r.app.DeployToken(fake.DeploySpec{Username: "puller", Scopes: registryScopes})
+	named := func(a *providers.Account) { a.Username = "puller" }
+	s := r.open(gitlab.Options{}, r.withSecret(dep.Secret), named)
+	c := r.mint(s, r.request(""))
+	if c.Username != "puller" || !strings.Contains(c.Origin, "deploy token") {
+		t.Errorf("%+v", c)
+	}
+	if err := r.verify(s, r.request("", push("acme/app")), c); err != nil {
+		t.Error(err)
+	}
+	_, err := r.open(gitlab.Options{}, r.withSecret(dep.Secret)).Mint(t.Context(), r.request(""))
+	r.wantError(err, providers.Misconfigured, "user name", "set username")
+	_, err = s.(providers.NativeMinter).MintNative(t.Context(), r.request(""))
+	r.wantError(err, providers.Denied, "cannot call", "scope api")
+	_, err = s.(providers.Rotator).RotationPlan(t.Context(), providers.NewSecret(dep.Secret))
+	r.wantError(err, providers.Misconfigured, "cannot rotate itself")
+}
+
+func TestPasswordThatIsNoTokenIsJudgedByTheRegistry(t *testing.T) {
+	r := newRig(t, fake.Options{})
+	r.jane.SetPassword("correct horse")
+	jane := func(a *providers.Account) { a.Username = "jane" }
+	if c := r.mint(r.open(gitlab.Options{}, r.withSecret("correct horse"), jane), r.request("")); c.Username != "jane" {
+		t.Errorf("%+v", c)
+	}
+	_, err := r.open(gitlab.Options{}, r.withSecret("battery staple"), jane).Mint(t.Context(), r.request(""))
+	r.wantError(err, providers.LoginRequired, "does not accept the token", "run: regmint login registry.gitlab.com")
+}
+
+// Failures from one address can lock out all of it.
+func TestRefusedTokenIsNotShownAgain(t *testing.T) {
+	r := newRig(t, fake.Options{BanAfter: 30})
+	pat := r.jane.Token(fake.TokenSpec{Scopes: registryScopes})
+	s := r.open(gitlab.Options{}, r.withSecret(pat.Secret))
+	pat.Revoke()
+	for range 50 {
+		_, err := s.Mint(t.Context(), r.request(""))
+		r.wantError(err, providers.LoginRequired, "wrong, expired, revoked")
+	}
+	if n := len(r.cloud.Requests()); n > 2 {
+		t.Errorf("%d requests", n)
+	}
+	r.secrets["keyring:pat"] = r.jane.Token(fake.TokenSpec{Scopes: registryScopes}).Secret
+	r.mint(s, r.request("")) // another secret is another matter
+	r.cloud.Advance(10 * time.Minute)
+	r.secrets["keyring:pat"] = pat.Secret
+	before := len(r.cloud.Requests())
+	if _, err := s.Mint(t.Context(), r.request("")); err == nil || len(r.cloud.Requests()) == before {
+		t.Error("never asked again")
+	}
+}
+
+func TestTokenEndsAtMidnightUTC(t *testing.T) {
+	r := newRig(t, fake.Options{})
+	pat := r.jane.Token(fake.TokenSpec{Scopes: registryScopes, Expires: r.cloud.Now().AddDate(0, 0, 2)})
+	s := r.open(gitlab.Options{}, r.withSecret(pat.Secret))
+	c := r.mint(s, r.request(""))
+	r.cloud.Advance(c.ExpiresAt.Sub(r.cloud.Now()) + time.Second)
+	_, err := s.Mint(t.Context(), r.request(""))
+	r.wantError(err, providers.LoginRequired, "expired")
+	r.wantError(r.verify(s, r.request(""), c), providers.LoginRequired, "does not accept")
+}
+
+func TestAPIThatIsOutDoesNotKeepATokenBack(t *testing.T) {
+	r := newRig(t, fake.Options{})
+	pat := r.jane.Token(fake.TokenSpec{Scopes: registryScopes})
+	s := r.open(gitlab.Options{}, r.withSecret(pat.Secret))
+	r.cloud.Inject(fakecloud.Fault{Host: "gitlab.com", Path: "/api/v4", Status: 502, Times: -1})
+	if c := r.mint(s, r.request("")); !c.ExpiresAt.IsZero() || c.Secret.Reveal() != pat.Secret {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestRefusalsOfTheRegistryAreWorded(t *testing.T) {
+	r := newRig(t, fake.Options{})
+	bare := r.jane.Token(fake.TokenSpec{Scopes: []string{fake.ReadUser}})
+	s := r.open(gitlab.Options{}, r.withSecret(bare.Secret))
+	cred := func(secret string) providers.Credential {
+		return providers.Credential{Username: "x", Secret: providers.NewSecret(secret)}
+	}
+	r.wantError(r.verify(s, r.request("", pull("acme/app")), cred(bare.Secret)), providers.Denied, "nothing in its registry", "read_registry")
+	dev := r.gl.User("dev")
+	r.app.Add(dev, fake.Developer)
+	r.app.ProtectPush("acme/app/prod*", fake.Maintainer)
+	r.wantError(r.verify(s, r.request("", push("acme/app/prod")), cred(dev.Token(fake.TokenSpec{Scopes: registryScopes}).Secret)), providers.Denied, "protected against pushes")
+	r.wantError(r.verify(s, r.request(""), cred("wrong")), providers.LoginRequired, "does not accept the token")
+	r.gl.Set(func(o *fake.Options) { o.BanAfter = 1 })
+	_ = r.verify(s, r.request(""), cred("wrong"))
+	r.wantError(r.verify(s, r.request(""), cred(bare.Secret)), providers.Denied, "keeps an address out for an hour")
+}
+
+func TestSelfManagedGitLabIsFoundByTheChallenge(t *testing.T) {
+	r := newRig(t, fake.Options{Host: "git.corp.example", Registry: "reg.corp.example"})
+	pat := r.jane.Token(fake.TokenSpec{Name: "found", Scopes: registryScopes})
+	proxy := providers.Request{Host: httpxtest.Host(t, "git.corp.example")}
+	if c := r.mint(r.open(gitlab.Options{}, r.withSecret(pat.Secret)), proxy); !strings.Contains(c.Origin, `"found"`) {
+		t.Errorf("the same name: %+v", c)
+	}
+	r = newRig(t, fake.Options{Host: "git.corp.example", Registry: "reg.corp.example"})
+	pat = r.jane.Token(fake.TokenSpec{Name: "found", Scopes: registryScopes})
+	s := r.open(gitlab.Options{}, r.withSecret(pat.Secret))
+	c := r.mint(s, r.request(""))
+	if strings.Contains(c.Origin, "found") {
+		t.Error("another name is believed without being named")
+	}
+	r.wantError(r.verify(s, r.request(""), c), providers.Misconfigured, "git.corp.example")
+	if n := r.cloud.Count(func(q fakecloud.Request) bool { return q.Host == "git.corp.example" }); n != 0 {
+		t.Errorf("%d requests to a host that nobody named", n)
+	}
+	s = r.open(gitlab.Options{URL: "https://git.corp.example/"}, r.withSecret(pat.Secret))
+	if c = r.mint(s, r.request("")); !strings.Contains(c.Origin, "found") || r.verify(s, r.request("", push("acme/app")), c) != nil {
+		t.Errorf("with url: %+v", c)
+	}
+}
+
+func TestNativeTokenNeedsTheScopeAPI(t *testing.T) {
+	r := newRig(t, fake.Options{})
+	small := r.jane.Token(fake.TokenSpec{Scopes: registryScopes})
+	s := r.open(gitlab.Options{}, r.withSecret(small.Secret))
+	r.wantError(s.(providers.NativeChecker).CheckNative(t.Context(), r.request("")), providers.Denied, "scope api", "read_registry, write_registry")
+	full := r.jane.Token(fake.TokenSpec{Scopes: []string{fake.API}})
+	n, err := r.open(gitlab.Options{}, r.withSecret(full.Secret)).(providers.NativeMinter).MintNative(t.Context(), r.request(""))
+	if err != nil || n.Secret.Reveal() != full.Secret || len(n.Env) != 1 || n.Env[0].Name != "GITLAB_TOKEN" || n.ExpiresAt.IsZero() {
+		t.Errorf("%+v, %v", n, err)
+	}
+	reader := r.jane.Token(fake.TokenSpec{Scopes: []string{fake.ReadAPI}})
+	s = r.open(gitlab.Options{}, r.withSecret(reader.Secret))
+	if _, err := s.(providers.NativeMinter).MintNative(t.Context(), r.request("", pull("acme/app"))); err != nil {
+		t.Errorf("reading with read_api: %v", err)
+	}
+	_, err = s.(providers.NativeMinter).MintNative(t.Context(), r.request("", providers.Grant{Repository: "acme/app", Access: providers.Delete}))
+	r.wantError(err, providers.Denied, "scope api")
+}
+
+func TestNativeJobTokenIsMarkedAndForItsOwnProjectAlone(t *testing.T) {
+	s, q := ambient(t, "registry.gitlab.com", ciJob("registry.gitlab.com", "gitlab.com:443"))
+	q.Grants = []providers.Grant{{Repository: "acme/app/web", Access: providers.Delete}}
+	n, err := s.(providers.NativeMinter).MintNative(t.Context(), q)
+	if err != nil || len(n.Env) != 1 || n.Env[0].Name != "CI_JOB_TOKEN" || !strings.Contains(n.Origin, "own project alone") {
+		t.Errorf("%+v, %v", n, err)
+	}
+	for _, repository := range []string{"acme/application", "acme", "other/app"} {
+		q.Grants[0].Repository = repository
+		if _, err := s.(providers.NativeMinter).MintNative(t.Context(), q); providers.KindOf(err) != providers.Denied {
+			t.Errorf("%s: %v", repository, err)
+		}
+	}
+}
+
+// T1: every fault of GitLab is an error with a kind, in time, without a secret.
+func TestEveryFaultOfTheAPIHasAKind(t *testing.T) {
+	for _, f := range httpxtest.Faults() {
+		t.Run(f.Name, func(t *testing.T) {
+			ca := httpxtest.NewCA(t)
+			addr := f.Start(t, ca)
+			d, log := httpxtest.Deps(t, map[string]string{"keyring:pat": canary})
+			host := httpxtest.Host(t, "reg.example")
+			a := providers.Account{
+				Name: "x", CAFile: ca.File(), HTTPSProxy: httpxtest.Proxy(t, 200, addr, nil).URL, Password: providers.SecretRef{Scheme: "keyring", Value: "pat"},
+				Options: &gitlab.Options{URL: "https://127.0.0.1", Project: "acme/app"},
+			}
+			s, err := gitlab.New().Open(a, d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = s.Mint(t.Context(), providers.Request{Host: host, Job: "j"})
+			e, ok := errorOf(err)
+			if !ok || e.Host != host {
+				t.Fatalf("%v", err)
+			}
+			if l := httpxtest.Leaks(err.Error()+log.String(), canary); len(l) > 0 {
+				t.Errorf("secret in %v", err)
+			}
+		})
+	}
+}
+
+func errorOf(err error) (*providers.Error, bool) {
+	e, ok := err.(*providers.Error)
+	return e, ok
+}
