@@ -179,7 +179,7 @@ func (g *GitHub) denied(t *Token, op fakecloud.Op) string {
 func (g *GitHub) deniedJob(t *Token, p *Package, op fakecloud.Op, need Level, verb string) string {
 	own := strings.EqualFold(owner(t.repos[0]), owner(op.Repository))
 	switch {
-	case t.level >= need && p == nil && own && need == Write: // its first push links the package
+	case t.level >= Write && p == nil && own: // its first push, which looks for layers before, links the package
 	case t.level >= need && p != nil && p.linked[t.repos[0]] >= need:
 	case need == Write && t.level < Write:
 		return "permission_denied: write_package"

@@ -1,0 +1,442 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build unix
+
+package cloud
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/regmint/regmint/test/fakecloud"
+	"github.com/regmint/regmint/test/fakecloud/github"
+)
+
+const (
+	ghcr    = "ghcr.io"
+	ghcrApp = ghcr + "/acme/app"
+)
+
+// githubRig is a person whose network ends at a fake GitHub.
+type githubRig struct {
+	*world
+	gh   *github.GitHub
+	jane *github.User
+}
+
+func newGitHub(t *testing.T, o github.Options) *githubRig {
+	t.Helper()
+	cloud := fakecloud.Start(t)
+	g := github.New(cloud, o)
+	r := &githubRig{newWorld(t, cloud), g, g.User("jane")}
+	g.Org("acme").Add(r.jane)
+	return r
+}
+
+// githubAccount is the text of an account for ghcr.io.
+func githubAccount(lines ...string) string {
+	return "[[account]]\nname = \"work\"\nprovider = \"github\"\nhosts = [\"ghcr.io\"]\n" + strings.Join(lines, "\n")
+}
+
+// secret is the line of an account's secret in a file.
+func (r *githubRig) secret(key, text string) string {
+	return fmt.Sprintf("%s = %q", key, "file:"+r.write(key+".txt", text))
+}
+
+// borrow puts a fake gh on the agent's PATH.
+func (r *githubRig) borrow() *github.CLI {
+	r.t.Helper()
+	cli := r.gh.CLI(r.t)
+	if err := os.MkdirAll(r.path("bin"), 0o700); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := os.Symlink(cli.Path, r.path("bin", "gh")); err != nil {
+		r.t.Fatal(err)
+	}
+	return cli
+}
+
+// approve enters the next code that somebody is shown.
+func (r *githubRig) approve() {
+	done := make(chan struct{})
+	r.t.Cleanup(func() { <-done })
+	go func() {
+		defer close(done)
+		for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+			if codes := r.gh.Codes(); len(codes) > 0 && r.gh.Approve(codes[0], r.jane) {
+				return
+			}
+		}
+		r.t.Error("no code was asked for")
+	}()
+}
+
+// logIn logs in on a terminal with a code.
+func (r *githubRig) logIn() {
+	r.t.Helper()
+	r.approve()
+	x := r.terminal(nil, "regmint", "login", "--no-browser", "--no-wire", ghcr)
+	if x.code != 0 || !strings.Contains(x.out, "https://github.com/login/device") || !strings.Contains(x.out, "logged in to ghcr.io as jane") {
+		r.t.Fatalf("%s", x)
+	}
+}
+
+// did reports who did what at the registry.
+func (r *githubRig) did(who, action string) bool {
+	return slices.ContainsFunc(r.gh.Images.Done(), func(d fakecloud.Done) bool { return d.Who == who && d.Action == action })
+}
+
+func TestGitHubIdentitiesPushAndPull(t *testing.T) {
+	t.Parallel()
+	for name, setUp := range map[string]func(r *githubRig) (account, who string, env []string){
+		"a classic token in a file": func(r *githubRig) (string, string, []string) {
+			return githubAccount(r.secret("password", r.jane.Classic(github.WritePackages).Secret)), "jane", nil
+		},
+		"a classic token in a variable": func(r *githubRig) (string, string, []string) {
+			return githubAccount(`password = "env:GHCR"`), "jane", []string{"GHCR=" + r.jane.Classic(github.WritePackages).Secret}
+		},
+		"a job of Actions, without an account": func(r *githubRig) (string, string, []string) {
+			return "", "actions acme/app", r.gh.Job("acme/app", r.jane, github.Write).Env()
+		},
+		"the login of gh": func(r *githubRig) (string, string, []string) {
+			r.borrow().LogIn(r.jane, github.WritePackages)
+			return githubAccount("gh = true"), "jane", nil
+		},
+		"an App, where the registry lets it": func(r *githubRig) (string, string, []string) {
+			r.gh.Set(func(o *github.Options) { o.InstallationsPull = true })
+			a := r.gh.App("minter")
+			a.Install("acme", github.Write)
+			return githubAccount(fmt.Sprintf("app_id = %q", strconv.Itoa(a.ID)), r.secret("private_key", a.Key)), "app minter", nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newGitHub(t, github.Options{})
+			account, who, env := setUp(r)
+			if account != "" {
+				r.configure(account)
+			}
+			r.pushPull(ghcrApp+":1", env...)
+			if !r.did(who, "push") || !r.did(who, "pull") {
+				t.Errorf("%s did not push and pull: %+v", who, r.gh.Images.Done())
+			}
+			w := r.with(append(r.craneEnv(), env...)...)
+			if out := w.must("regmint", "run", "-q", "--", "crane", "ls", ghcrApp); strings.TrimSpace(out) != "1" {
+				t.Errorf("crane in a job lists %q", out)
+			}
+		})
+	}
+}
+
+func TestGitHubsServersAreServedUnderTheirOwnNames(t *testing.T) {
+	t.Parallel()
+	for _, host := range []string{"github.corp.example", "octo.ghe.com"} {
+		r := newGitHub(t, github.Options{Host: host})
+		r.configure(fmt.Sprintf("[[account]]\nname = \"work\"\nprovider = \"github\"\nhosts = [%q]\n%s", r.gh.Registry(), r.secret("password", r.jane.Classic(github.WritePackages).Secret)))
+		r.pushPull(r.gh.Registry() + "/acme/app:1")
+		if reached := r.cloud.Reached(); slices.Contains(reached, "api.github.com") || slices.Contains(reached, ghcr) {
+			t.Errorf("%s: reached %q", host, reached)
+		}
+	}
+}
+
+func TestAJobsTokenIsForItsOwnRegistryAndForNobodyElse(t *testing.T) {
+	t.Parallel()
+	r := newGitHub(t, github.Options{})
+	job := r.gh.Job("acme/app", r.jane, github.Write)
+	if a := r.mustGet(ghcr, job.Env()...); a.Username != "jane" || a.Secret != job.Token.Secret {
+		t.Errorf("%+v", a)
+	}
+	for name, env := range map[string][]string{
+		"another terminal": nil,
+		"not in a job":     {"GITHUB_TOKEN=" + job.Token.Secret},
+		"another server's": append(job.Env(), "GITHUB_SERVER_URL=https://github.corp.example"),
+	} {
+		if a := r.get(ghcr, env...); !a.notFound {
+			t.Errorf("%s: %+v", name, a)
+		}
+	}
+	second := r.gh.Job("acme/other", r.jane, github.Read)
+	if a := r.mustGet(ghcr, second.Env()...); a.Secret != second.Token.Secret {
+		t.Error("two jobs of one user have a token each")
+	}
+	if a := r.get("docker.pkg.github.com"); !strings.Contains(a.failure, "ghcr.io") {
+		t.Errorf("%+v", a)
+	}
+}
+
+// clean lists the versions of a package and deletes one, as werf's clean-up does.
+func (r *githubRig) clean(secret, tag string) int {
+	r.t.Helper()
+	call := func(method, path string) (int, []byte) {
+		q, err := http.NewRequest(method, "https://api.github.com/orgs/acme/packages/container/app/versions"+path, nil)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		q.Header.Set("Authorization", "Bearer "+secret)
+		res, err := r.cloud.Client().Do(q)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		defer res.Body.Close()
+		b, err := io.ReadAll(res.Body)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		return res.StatusCode, b
+	}
+	code, body := call("GET", "?page=1&per_page=100")
+	var list []struct {
+		ID       int
+		Metadata struct{ Container struct{ Tags []string } }
+	}
+	if code != http.StatusOK {
+		return code
+	}
+	if err := json.Unmarshal(body, &list); err != nil {
+		r.t.Fatal(err)
+	}
+	for _, v := range list {
+		if slices.Contains(v.Metadata.Container.Tags, tag) {
+			code, _ = call("DELETE", "/"+strconv.Itoa(v.ID))
+			return code
+		}
+	}
+	r.t.Fatalf("no version %s in %s", tag, body)
+	return 0
+}
+
+func TestCleanUpTokensOfGitHubDeleteAndOthersAreRefusedByUs(t *testing.T) {
+	t.Parallel()
+	r := newGitHub(t, github.Options{})
+	full := githubAccount(r.secret("password", r.jane.Classic(github.WritePackages, github.DeletePackages).Secret))
+	r.configure(full)
+	for _, tag := range []string{"1", "2", "3"} {
+		if err := r.push(ghcrApp + ":" + tag); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := r.jsonGet(ghcrApp+"=delete", "--native")
+	secret, _ := got["secret"].(string)
+	if code := r.clean(secret, "1"); code != http.StatusNoContent {
+		t.Errorf("the clean-up answers %d (%d keys)", code, len(got))
+	}
+	env := r.must("regmint", "get", ghcrApp+"=delete", "--native", "--format", "env")
+	if !strings.Contains(env, "GH_TOKEN=") || !strings.Contains(env, "WERF_REPO_GITHUB_TOKEN=") {
+		t.Errorf("no variables of gh and werf")
+	}
+	poor := r.jane.Classic(github.WritePackages)
+	r.configure(githubAccount(r.secret("password", poor.Secret)))
+	before := r.cloud.Count(func(q fakecloud.Request) bool { return strings.Contains(q.Path, "/packages/") })
+	if x := r.regmint("get", ghcrApp+"=delete", "--native"); x.code != 7 || !strings.Contains(x.err, "delete:packages") || x.out != "" {
+		t.Errorf("without the scope: %s", x)
+	}
+	if after := r.cloud.Count(func(q fakecloud.Request) bool { return strings.Contains(q.Path, "/packages/") }); after != before {
+		t.Error("the refusal is ours, not the API's")
+	}
+	if code := r.clean(poor.Secret, "2"); code != http.StatusForbidden {
+		t.Errorf("the fake takes such a token: %d", code)
+	}
+	a := r.gh.App("minter")
+	a.Install("acme", github.Write)
+	r.configure(githubAccount(fmt.Sprintf("client_id = %q", a.ClientID), r.secret("private_key", a.Key)))
+	got = r.jsonGet(ghcrApp+"=delete", "--native")
+	secret, _ = got["secret"].(string)
+	if code := r.clean(secret, "3"); code != http.StatusNoContent {
+		t.Errorf("an App's clean-up answers %d", code)
+	}
+}
+
+func TestAnAppsTokenIsNarrowedAndEndsWithItsJob(t *testing.T) {
+	t.Parallel()
+	r := newGitHub(t, github.Options{})
+	r.gh.Package("acme/app")
+	a := r.gh.App("minter")
+	a.Install("acme", github.Write, "app", "other")
+	r.configure(githubAccount(fmt.Sprintf("app_id = %q", strconv.Itoa(a.ID)), r.secret("private_key", strings.ReplaceAll(a.Key, "\n", `\n`))))
+	out := r.must("regmint", "run", "-r", ghcrApp+"=pull", "--", "regmint", "get", ghcrApp, "--format", "json")
+	var got struct {
+		Secret string `json:"secret"`
+		Wider  bool   `json:"wider"`
+	}
+	if err := json.Unmarshal([]byte(out), &got); err != nil || got.Secret == "" || got.Wider {
+		t.Fatalf("%v: wider %v", err, got.Wider)
+	}
+	find := func() github.Minted {
+		for _, m := range r.gh.Installations() {
+			if m.Secret == got.Secret {
+				return m
+			}
+		}
+		t.Fatal("GitHub made no such token")
+		return github.Minted{}
+	}
+	if m := find(); m.Packages != github.Read || !slices.Equal(m.Repositories, []string{"app"}) {
+		t.Errorf("%+v", m)
+	}
+	r.eventually("the job's token is revoked", func() bool { return find().Revoked })
+	// Outside of jobs there is one for all, and nothing takes it away.
+	x := r.mustGet(ghcr)
+	if y := r.mustGet(ghcr); x.Secret != y.Secret || x.Username != "x-access-token" {
+		t.Errorf("%s", x.Username)
+	}
+	// The registry lets it log in, and denies the pull; status says so.
+	if err := r.pull(ghcrApp + ":1"); status(err) != http.StatusForbidden {
+		t.Errorf("a private pull: %v", err)
+	}
+	if s := r.must("regmint", "status", "--format", "json"); !strings.Contains(s, "private images may be denied to it") {
+		t.Errorf("status does not say what such tokens are good for: %s", s)
+	}
+}
+
+func TestFiftyProcessesRenewAPairOnce(t *testing.T) {
+	t.Parallel()
+	r := newGitHub(t, github.Options{DeviceInterval: time.Second, AccessLife: 2 * time.Second})
+	app := r.gh.App("tool")
+	r.configure(githubAccount(fmt.Sprintf("client_id = %q", app.ClientID), `password = "keyring:ghcr.io"`))
+	for _, mode := range []string{"off", "auto"} {
+		r.gh.Set(func(o *github.Options) { o.AccessLife = 2 * time.Second })
+		r.logIn()
+		if x := r.regmint("agent", "stop", "--force"); x.code != 0 {
+			t.Fatalf("%s", x)
+		}
+		time.Sleep(2100 * time.Millisecond) // what is saved has expired
+		r.gh.Set(func(o *github.Options) { o.AccessLife = 8 * time.Hour })
+		before := r.gh.Counts()
+		got := make([]answer, 50)
+		var wg sync.WaitGroup
+		for i := range got {
+			wg.Go(func() { got[i] = r.get(ghcr, "REGMINT_AGENT="+mode) })
+		}
+		wg.Wait()
+		after := r.gh.Counts()
+		if after.Refreshes-before.Refreshes != 1 || after.ReusedRefresh != before.ReusedRefresh {
+			t.Errorf("agent %s: %+v, before %+v", mode, after, before)
+		}
+		for i, a := range got {
+			if a.Secret == "" || a.Secret != got[0].Secret || a.Username != "jane" {
+				t.Errorf("agent %s: process %d: %+v", mode, i, a.failure)
+				break
+			}
+		}
+	}
+	r.pushPull(ghcrApp + ":1")
+}
+
+func TestAPersonLogsInToGitHubWithACode(t *testing.T) {
+	t.Parallel()
+	r := newGitHub(t, github.Options{DeviceInterval: time.Second})
+	app := r.gh.OAuthApp("tool")
+	r.configure(githubAccount(fmt.Sprintf("client_id = %q", app.ClientID), `password = "keyring:ghcr.io"`))
+	if a := r.get(ghcr); !strings.Contains(a.failure, "regmint login ghcr.io") {
+		t.Errorf("before the login: %+v", a)
+	}
+	r.logIn()
+	r.pushPull(ghcrApp + ":1")
+	if x := r.regmint("agent", "restart", "--force"); x.code != 0 {
+		t.Fatal(x)
+	}
+	r.mustGet(ghcr)
+}
+
+func TestGhIsOfferedOnATerminal(t *testing.T) {
+	t.Parallel()
+	r := newGitHub(t, github.Options{})
+	link := "https://github.com/settings/tokens/new?scopes=read:packages,write:packages&description=regmint"
+	x := r.regmint("login", ghcr)
+	if x.code != 4 || !strings.Contains(x.err, "gh is not installed") || !strings.Contains(x.err, link) {
+		t.Errorf("gh absent: %s", x)
+	}
+	cli := r.borrow()
+	if x = r.regmint("login", ghcr); x.code != 4 || !strings.Contains(x.err, "gh is not logged in to github.com") {
+		t.Errorf("gh logged out: %s", x)
+	}
+	cli.LogIn(r.jane)
+	if x = r.regmint("login", ghcr); x.code != 4 || !strings.Contains(x.err, "gh auth refresh -h github.com -s read:packages,write:packages") {
+		t.Errorf("gh without scopes: %s", x)
+	}
+	cli.LogIn(r.jane, github.WritePackages)
+	if a := r.get(ghcr); !a.notFound {
+		t.Errorf("borrowed unasked: %+v", a)
+	}
+	x = r.terminal([]line{{"Number [1-2]: ", "1"}}, "regmint", "login", "--no-wire", ghcr)
+	if x.code != 0 || !strings.Contains(x.out, "gh = true") || !strings.Contains(x.out, "logged in to ghcr.io as jane") {
+		t.Fatalf("%s", x)
+	}
+	r.pushPull(ghcrApp + ":1")
+	cli.LogOut()
+	if y := r.regmint("refresh", ghcr); y.code == 0 {
+		t.Errorf("refreshed from nothing: %s", y)
+	}
+	if a := r.get(ghcr); !strings.Contains(a.failure, "gh auth login") {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestClientsLoginsToGhcrKeepWorking(t *testing.T) { // the sequences of docker, oras and werf
+	t.Parallel()
+	r := newGitHub(t, github.Options{})
+	pat := r.jane.Classic(github.WritePackages)
+	if x := r.dockerLogin(ghcr, "jane", pat.Secret); x.code != 0 || x.out+x.err != "" {
+		t.Fatalf("docker login: %s", x)
+	}
+	if a := r.mustGet(ghcr); a.Username != "jane" || a.Secret != pat.Secret {
+		t.Errorf("%+v", a)
+	}
+	r.pushPull(ghcrApp + ":1")
+	for _, key := range []string{ghcr, ghcr, "http://ghcr.io", "https://ghcr.io"} { // docker logout
+		if x := r.feed(key, "docker-credential-regmint", "erase"); x.code != 0 || x.err != "" {
+			t.Errorf("erase %s: %s", key, x)
+		}
+	}
+	if a := r.get(ghcr); !a.notFound {
+		t.Errorf("after the logout: %+v", a)
+	}
+	// docker login without a user asks us, and stores what we answered.
+	job := r.gh.Job("acme/app", r.jane, github.Write)
+	a := r.mustGet(ghcr, job.Env()...)
+	before := r.read(".config/regmint/config.d/regmint.toml")
+	if x := r.dockerLogin(ghcr, a.Username, a.Secret, job.Env()...); x.code != 0 {
+		t.Errorf("%s", x)
+	}
+	// werf ci-env github, and docker/login-action.
+	if x := r.dockerLogin(ghcr, "jane", job.Token.Secret, job.Env()...); x.code != 0 {
+		t.Errorf("%s", x)
+	}
+	if after := r.read(".config/regmint/config.d/regmint.toml"); after != before {
+		t.Errorf("a job's token is not kept: %s", after)
+	}
+	r.gh.Package("acme/app").Link("acme/app", github.Write)
+	r.pushPull(ghcrApp+":1", job.Env()...)
+}
+
+func TestPersonalTokensAreSavedWithTheirEnd(t *testing.T) {
+	t.Parallel()
+	r := newGitHub(t, github.Options{})
+	pat := r.jane.Classic(github.WritePackages).Expire(time.Now().Add(48 * time.Hour))
+	x := r.feed(pat.Secret, "regmint", "login", ghcr, "--provider", "github", "-u", "jane", "--password-stdin", "--no-wire")
+	if x.code != 0 || !strings.Contains(x.err, "logged in to ghcr.io as jane") {
+		t.Fatalf("%s", x)
+	}
+	r.pushPull(ghcrApp + ":1")
+	if got := r.jsonGet(ghcr); got["expires_at"] == nil {
+		t.Errorf("no end: %v", got["username"])
+	}
+	fine := r.jane.FineGrained()
+	x = r.feed(fine.Secret, "regmint", "login", ghcr, "--provider", "github", "-u", "jane", "--password-stdin", "--no-wire")
+	if x.code == 0 || !strings.Contains(x.err, "fine-grained") {
+		t.Errorf("%s", x)
+	}
+	if a := r.mustGet(ghcr); a.Secret != pat.Secret {
+		t.Error("a refused login replaced the good one")
+	}
+}
