@@ -179,6 +179,20 @@ func TestFetchedTokenThatComesBackLivesNoLonger(t *testing.T) {
 	})
 }
 
+func TestFetchedTokenAnswersInTimeWhereTheAccountHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := cloudRig(t)
+		r.amb.err = errNobody
+		r.fetch(nil, "", "fetched")
+		r.amb.gate = make(chan struct{})
+		defer close(r.amb.gate)
+		start := time.Now()
+		if resp := r.as(""); resp.Secret != "fetched" || time.Since(start) > getLimit {
+			t.Errorf("after %s: %+v", time.Since(start), resp)
+		}
+	})
+}
+
 func TestFetchedTokenOfAJobIsNeverServedExpired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := cloudRig(t)
