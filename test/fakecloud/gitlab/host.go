@@ -4,6 +4,7 @@ package gitlab
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -76,6 +77,16 @@ func params(r *http.Request) (url.Values, error) {
 	r.Body = http.MaxBytesReader(nil, r.Body, 1<<20)
 	if !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
 		err := r.ParseForm()
+		if r.Method == http.MethodDelete { // has a form too, unlike in Go
+			var b []byte
+			var more url.Values
+			if b, err = io.ReadAll(r.Body); err == nil {
+				more, err = url.ParseQuery(string(b))
+			}
+			for k, v := range more {
+				r.Form[k] = append(r.Form[k], v...)
+			}
+		}
 		for k, v := range r.Form { // scopes[]=a&scopes[]=b
 			if name, ok := strings.CutSuffix(k, "[]"); ok {
 				r.Form[name] = append(r.Form[name], v...)
@@ -85,7 +96,7 @@ func params(r *http.Request) (url.Values, error) {
 	}
 	out := r.URL.Query()
 	var m map[string]any
-	if err := json.NewDecoder(r.Body).Decode(&m); err != nil {
+	if err := json.NewDecoder(r.Body).Decode(&m); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	for k, v := range m {

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -178,6 +180,20 @@ func TestARefreshEndsBothOldTokens(t *testing.T) {
 	}
 	if c := w.Counts(); c.Refreshes != 1 || c.ReusedRefresh != 1 || c.FamiliesKilled != 0 {
 		t.Errorf("%+v", c)
+	}
+	var wg sync.WaitGroup
+	var won atomic.Int32
+	crowd := w.jane.OAuth(app, gitlab.API)
+	for range 20 {
+		wg.Go(func() {
+			if _, err := refresh(crowd.Refresh); err == nil {
+				won.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if won.Load() != 1 || w.Counts().ReusedRefresh != 20 {
+		t.Errorf("%d of 20 won: %+v", won.Load(), w.Counts())
 	}
 	w.Lose(gitlab.Refresh, 1)
 	if _, err = refresh(fresh.RefreshToken); err == nil || w.RefreshWorks(fresh.RefreshToken) {

@@ -149,6 +149,11 @@ func TestLostAnswersAreLostAfterTheWorkIsDone(t *testing.T) {
 	if c := w.Counts(); c.Rotations != 1 || pat.Active() || len(w.Tokens()) != 1 {
 		t.Errorf("%+v", c)
 	}
+	old := w.Tokens()[0]
+	w.Delay(gitlab.Rotate, 1, time.Millisecond)
+	if status, _, text := w.send("POST", api+"personal_access_tokens/self/rotate", "", "PRIVATE-TOKEN", old.Secret, "Content-Type", "application/json"); status != 200 {
+		t.Errorf("no body: %d %s", status, text)
+	}
 	w.Delay(gitlab.CreateToken, 1, time.Millisecond)
 	root := w.jane.Token(gitlab.TokenSpec{Scopes: []string{gitlab.API}})
 	w.ask(201, "POST", "projects/acme%2Fapp/access_tokens", root.Secret, `{"name":"ci","scopes":["read_registry"]}`)
@@ -326,6 +331,9 @@ func TestImagesAreCleanedUpByTheAPI(t *testing.T) {
 	try(200, tags+"/a-1", "JOB-TOKEN", job.Token)
 	try(400, tags+"/a-1", "JOB-TOKEN", job.Token)
 	try(403, tags+"?name_regex_delete="+url.QueryEscape(".*"), "JOB-TOKEN", job.Token) // a developer's
+	if got, _, text := w.send("DELETE", api+tags, "name_regex_delete=none-.*", "JOB-TOKEN", job.Token); got != 403 {
+		t.Errorf("a form: %d %s", got, text)
+	}
 	try(400, tags, "PRIVATE-TOKEN", root)
 	try(202, tags+"?name_regex_delete="+url.QueryEscape(".*")+"&name_regex_keep=b-.*", "PRIVATE-TOKEN", root)
 	if got := w.Tags("acme/app/web"); strings.Join(got, " ") != "b-1 latest" {
