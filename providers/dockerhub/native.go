@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -77,18 +76,9 @@ func (s *source) patRefused(h providers.Host) error {
 		errors.New("Docker Hub's API deletes nothing for a personal access token"))
 }
 
-// deletes says that a native token is for a clean-up: unless a target says less.
-func deletes(gs []providers.Grant) bool {
-	return len(gs) == 0 || slices.ContainsFunc(gs, func(g providers.Grant) bool { return g.Access == 0 || g.Access.Has(providers.Delete) })
-}
-
 // MintNative implements providers.NativeMinter: a token of Docker Hub's API.
 func (s *source) MintNative(ctx context.Context, r providers.Request) (providers.Native, error) {
-	if deletes(r.Grants) || s.plan.kind == "" || s.plan.kind == byOIDC {
-		if err := s.CheckNative(ctx, r); err != nil {
-			return providers.Native{}, err
-		}
-	} else if err := s.owns(r.Host); err != nil {
+	if err := s.CheckNative(ctx, r); err != nil {
 		return providers.Native{}, err
 	}
 	c, err := s.apiCredential(ctx, r.Host)
@@ -101,7 +91,7 @@ func (s *source) MintNative(ctx context.Context, r providers.Request) (providers
 	if !c.ExpiresAt.After(s.deps.Now()) {
 		return providers.Native{}, s.fail(r.Host, providers.Unavailable, "check the time of this machine", errors.New("the API's token is expired already"))
 	}
-	c.Wider = len(r.Grants) > 0
+	c.Wider = len(r.Grants) > 0 // it opens all that its owner has
 	return providers.Native{Credential: c, Env: []providers.Variable{{Name: werfVariable, Value: c.Secret}}}, nil
 }
 

@@ -51,11 +51,21 @@ type Options struct {
 
 // EnvRefs lists the caller's variables the options name.
 func (o *Options) EnvRefs() []string {
-	out := o.WebIdentity.EnvRefs()
+	out := o.identity().EnvRefs()
 	if o.TwoFactorCode.Scheme == "env" {
 		out = append(out, o.TwoFactorCode.Value)
 	}
 	return out
+}
+
+// identity is where the identity token of a connection comes from: GitHub's alone
+// are trusted.
+func (o *Options) identity() oidc.Ref {
+	if o.OIDCConnection == "" || !o.WebIdentity.IsZero() {
+		return o.WebIdentity
+	}
+	ref, _ := oidc.ParseRef("github") // a name without a rest is always known
+	return ref
 }
 
 // kind is a way to be somebody; "" = nobody.
@@ -132,11 +142,7 @@ func (p *plan) recognise(env map[string]string) error {
 		return &providers.Error{Kind: providers.Misconfigured, Host: providers.DockerHub, Err: errors.New(envConnection + " is no UUID")}
 	}
 	p.kind, p.OIDCConnection, p.Organization = byOIDC, id, strings.TrimSpace(env[envOrganization])
-	ref, err := oidc.ParseRef("github")
-	if err != nil {
-		return err
-	}
-	p.WebIdentity, p.life = ref, defaultLife
+	p.WebIdentity, p.life = p.Options.identity(), defaultLife
 	if s := strings.TrimSpace(env[envLife]); s != "" {
 		n, err := strconv.Atoi(s)
 		if p.life = time.Duration(n) * time.Second; err != nil || p.life < minLife || p.life > maxLife {
@@ -194,13 +200,7 @@ func (p *plan) checkOIDC(a providers.Account) error {
 	if p.life == 0 {
 		p.life = defaultLife
 	}
-	if p.WebIdentity.IsZero() {
-		ref, err := oidc.ParseRef("github")
-		if err != nil {
-			return err
-		}
-		p.WebIdentity = ref
-	}
+	p.WebIdentity = p.Options.identity()
 	switch {
 	case !isUUID(p.OIDCConnection):
 		return bad(a, errors.New("oidc_connection is no UUID"), "copy the id of the connection from Docker Home")
