@@ -11,6 +11,7 @@ import (
 	"github.com/regmint/regmint/providers/gar"
 	"github.com/regmint/regmint/providers/generic"
 	"github.com/regmint/regmint/providers/github"
+	"github.com/regmint/regmint/providers/gitlab"
 	"github.com/regmint/regmint/providers/httpexchange"
 )
 
@@ -22,6 +23,7 @@ func List() []providers.Provider {
 		gar.New(),
 		dockerhub.New(),
 		github.New(),
+		gitlab.New(),
 		httpexchange.New(),
 		generic.New(),
 	}
