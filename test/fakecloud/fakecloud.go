@@ -9,7 +9,7 @@
 // real addresses, and a test sees every host that it tried to reach. Metadata
 // services, which have no TLS and no names, get a plain loopback server each.
 //
-// The clouds themselves are in the packages below: aws, azure, google.
+// The clouds themselves are in the packages below.
 package fakecloud
 
 import (
