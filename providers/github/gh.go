@@ -10,12 +10,16 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/regmint/regmint/providers"
 	"github.com/regmint/regmint/providers/internal/httpx"
 )
 
 func isAbs(name string) bool { return filepath.IsAbs(name) }
+
+// ghLimit leaves time for what follows.
+const ghLimit = 5 * time.Second
 
 // errLoggedOut is wrapped where gh has no login.
 var errLoggedOut = errors.New("gh is not logged in")
@@ -38,7 +42,7 @@ func (s *source) borrow(ctx context.Context, h providers.Host, at site) (login, 
 	if path == "" {
 		path = "gh"
 	}
-	b, err := s.deps.Run(ctx, providers.Command{Path: path, Args: args, Env: []string{"GH_PROMPT_DISABLED=1", "GH_NO_UPDATE_NOTIFIER=1", "NO_COLOR=1"}})
+	b, err := s.deps.Run(ctx, providers.Command{Path: path, Args: args, Env: []string{"GH_PROMPT_DISABLED=1", "GH_NO_UPDATE_NOTIFIER=1", "NO_COLOR=1"}, Limit: ghLimit})
 	again := "run: gh auth login -h " + at.web + " -s " + refreshScopes("")
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -73,12 +73,9 @@ const (
 )
 
 // MintedUser implements providers.MintedUser: installation tokens are known by
-// their prefix, whatever the user name. Jobs log in with their actor's name,
-// Apps with x-access-token.
-func (Provider) MintedUser(h providers.Host, user string, secret providers.Secret, _ time.Time) (time.Duration, bool) {
-	if _, ok := known(h); !ok {
-		return 0, false
-	}
+// their prefix, whatever the user name and the host. Jobs log in with their
+// actor's name, Apps with x-access-token.
+func (Provider) MintedUser(_ providers.Host, user string, secret providers.Secret, _ time.Time) (time.Duration, bool) {
 	switch minted := strings.HasPrefix(secret.Reveal(), prefixInstallation); {
 	case user == anyUser && (minted || secret.IsZero()):
 		return appLife, true
@@ -200,10 +197,10 @@ func (s *source) mayUse(r providers.Request, at site, l login) error {
 // lacks is the refusal of a token without a scope.
 func (s *source) lacks(h providers.Host, at site, l login, scope string) error {
 	hint := "make a token with it: " + at.newToken(scope)
-	switch {
-	case l.by == byGH:
+	switch l.by {
+	case byGH:
 		hint = "run: gh auth refresh -h " + at.web + " -s " + refreshScopes(scope)
-	case l.by == byDevice:
+	case byDevice:
 		hint = "add it to scopes, then run: regmint login " + h.String()
 	}
 	return s.fail(h, providers.Denied, hint, fmt.Errorf("%s has no scope %s", l.origin, scope))

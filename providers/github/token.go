@@ -156,7 +156,7 @@ func (s *source) whoAmI(ctx context.Context, h providers.Host, at site, l login)
 	res, err := s.call(ctx, h, http.MethodGet, at.api+"/user", l.secret, nil)
 	if err != nil {
 		if e, ok := errors.AsType[*providers.Error](err); ok && e.Kind == providers.LoginRequired {
-			e.Hint, e.Err = s.again(h, at, l), fmt.Errorf("the %s is not valid any more (%w)", l.origin, e.Err)
+			e.Hint, e.Err = s.again(h, at, l), fmt.Errorf("the %s is not valid any more (HTTP 401)", l.origin)
 		}
 		return person{}, err
 	}

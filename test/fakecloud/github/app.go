@@ -44,7 +44,13 @@ func (g *GitHub) asApp(h func(http.ResponseWriter, *http.Request, *App)) http.Ha
 	}
 }
 
-var errNoApp = errors.New("Integration not found")
+// wrong is what the API says about a JWT.
+type wrong string
+
+// Error implements error.
+func (w wrong) Error() string { return string(w) }
+
+const errNoApp = wrong("Integration not found")
 
 // verify checks a JWT: RS256, iat not in the future, exp within ten minutes,
 // no leeway, whole numbers.
@@ -52,7 +58,7 @@ func (g *GitHub) verify(text string) (*App, error) {
 	claims := jwt.MapClaims{}
 	p := jwt.NewParser(jwt.WithoutClaimsValidation(), jwt.WithJSONNumber(), jwt.WithValidMethods([]string{"RS256"}))
 	if _, _, err := p.ParseUnverified(text, claims); err != nil {
-		return nil, errors.New(jwtUndecodable)
+		return nil, wrong(jwtUndecodable)
 	}
 	iss, _ := claims["iss"].(string)
 	i := slices.IndexFunc(g.apps, func(a *App) bool { return iss == a.ClientID || iss == strconv.Itoa(a.ID) })
@@ -61,7 +67,7 @@ func (g *GitHub) verify(text string) (*App, error) {
 	}
 	a := g.apps[i]
 	if _, err := p.Parse(text, func(*jwt.Token) (any, error) { return a.public, nil }); err != nil {
-		return nil, errors.New(jwtUndecodable)
+		return nil, wrong(jwtUndecodable)
 	}
 	number := func(name string) (time.Time, bool) {
 		n, ok := claims[name].(json.Number)
@@ -74,13 +80,13 @@ func (g *GitHub) verify(text string) (*App, error) {
 	now := g.Cloud.Now()
 	exp, ok := number("exp")
 	if !ok || !exp.After(now) {
-		return nil, errors.New(jwtExpired)
+		return nil, wrong(jwtExpired)
 	}
 	if exp.Sub(now) > 10*time.Minute {
-		return nil, errors.New(jwtTooFar)
+		return nil, wrong(jwtTooFar)
 	}
 	if iat, ok := number("iat"); !ok || iat.After(now) {
-		return nil, errors.New(jwtIssued)
+		return nil, wrong(jwtIssued)
 	}
 	return a, nil
 }

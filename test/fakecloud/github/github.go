@@ -78,8 +78,12 @@ func (o Options) withDefaults() Options {
 		at *time.Duration
 		to time.Duration
 	}{
-		{&o.BearerLife, 5 * time.Minute}, {&o.InstallationLife, time.Hour}, {&o.AccessLife, 8 * time.Hour},
-		{&o.RefreshLife, 15811200 * time.Second}, {&o.DeviceLife, 15 * time.Minute}, {&o.DeviceInterval, 5 * time.Second},
+		{&o.BearerLife, 5 * time.Minute},
+		{&o.InstallationLife, time.Hour},
+		{&o.AccessLife, 8 * time.Hour},
+		{&o.RefreshLife, 15811200 * time.Second},
+		{&o.DeviceLife, 15 * time.Minute},
+		{&o.DeviceInterval, 5 * time.Second},
 	} {
 		if *d.at == 0 {
 			*d.at = d.to
@@ -150,7 +154,7 @@ func New(c *fakecloud.Cloud, o Options) *GitHub {
 	return g
 }
 
-// Host, Registry and API are the names of the instance.
+// Host is the name of the instance.
 func (g *GitHub) Host() string { return g.now().Host }
 
 // Registry is the name of its container registry.
