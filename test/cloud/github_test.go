@@ -431,6 +431,9 @@ func TestPersonalTokensAreSavedWithTheirEnd(t *testing.T) {
 	if got := r.jsonGet(ghcr); got["expires_at"] == nil {
 		t.Errorf("no end: %v", got["username"])
 	}
+	if y := r.terminal([]line{{"Password or token: ", pat.Secret}}, "regmint", "login", ghcr, "--provider", "github", "-u", "jane", "--no-wire"); y.code != 0 {
+		t.Errorf("typed by hand: %s", y)
+	}
 	fine := r.jane.FineGrained()
 	x = r.feed(fine.Secret, "regmint", "login", ghcr, "--provider", "github", "-u", "jane", "--password-stdin", "--no-wire")
 	if x.code == 0 || !strings.Contains(x.err, "fine-grained") {
