@@ -5,6 +5,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -36,6 +37,9 @@ type Options struct {
 	Executable string
 	PID        int
 	Log        *slog.Logger
+	// Rotate replaces the long-lived secret of an account in a process that
+	// outlives the agent; nil: nothing is rotated on schedule.
+	Rotate func(ctx context.Context, account string) error
 	// Ready is called once when the main socket answers.
 	Ready func()
 }
@@ -54,6 +58,7 @@ type Agent struct {
 	cancel  context.CancelCauseFunc
 	endCore context.CancelFunc // ends what answers; after ctx
 
+	chores   atomic.Bool  // under way
 	activity atomic.Int64 // Unix nanoseconds of the last request
 	mainMu   sync.Mutex
 	main     net.Listener
@@ -110,6 +115,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		log: a.o.Log, refused: func() { a.core.count.refusedPeers.Add(1) },
 	}) // ends with l
 	a.sweep()
+	a.doChores()
 	if a.o.Ready != nil {
 		a.o.Ready()
 	}
@@ -143,6 +149,7 @@ func (a *Agent) wait(ctx context.Context) {
 		case <-tick.C:
 			a.sweep()
 			a.core.forgetIdle()
+			a.doChores()
 			if !given && a.socketLost() {
 				a.handover("its socket was replaced")
 			}
@@ -174,6 +181,45 @@ func (a *Agent) drain() {
 	case <-ctx.Done():
 	}
 	_ = a.server.Close()
+}
+
+// doChores does in the background what waits for nobody: what jobs left is
+// taken back, interrupted rotations are settled, those that are due are begun.
+// Of two agents after an upgrade the new one does it.
+func (a *Agent) doChores() {
+	select {
+	case <-a.handed:
+		return
+	default:
+	}
+	if !a.chores.CompareAndSwap(false, true) {
+		return
+	}
+	go func() { // ends with its questions, each bounded, or with the agent
+		defer a.chores.Store(false)
+		defer func() {
+			if p := recover(); p != nil {
+				a.o.Log.Error("a provider failed", "panic", oneLine(fmt.Sprint(p)))
+			}
+		}()
+		a.core.revoked.sweep(a.core.ctx, a.jobLives)
+		a.core.settleAll(a.core.ctx)
+		if a.o.Rotate != nil {
+			a.core.rotateDue(a.ctx, a.o.Rotate)
+		}
+	}()
+}
+
+// jobLives: open here, or held by its wrapper, who takes it to an agent.
+func (a *Agent) jobLives(id string) bool {
+	if a.jobs.has(id) {
+		return true
+	}
+	if !configdir.ValidID(id) {
+		return false
+	}
+	held, err := configdir.LockHeld(a.o.Paths.JobDir(id))
+	return held || err != nil && !errors.Is(err, os.ErrNotExist)
 }
 
 func (a *Agent) stop(why string) { a.cancel(errors.New(why)) }
@@ -214,8 +260,11 @@ func (a *Agent) touch() { a.activity.Store(a.core.now().UnixNano()) }
 // idle: no jobs, and no request for idle_exit.
 func (a *Agent) idle() bool {
 	limit := time.Duration(a.core.state.Load().cfg.Agent.IdleExit)
-	if limit <= 0 || a.jobs.count() > 0 {
+	if limit <= 0 || a.jobs.count() > 0 || a.chores.Load() || a.core.revoked.waits() {
 		return false
+	}
+	if a.o.Rotate != nil && len(a.core.scheduled()) > 0 {
+		return false // nobody else looks at the time
 	}
 	if l, ok := a.core.locker(); ok && !l.Locked() && a.core.unlockedByHand() {
 		return false // an idle exit would lock it

@@ -61,6 +61,7 @@ type Core struct {
 	failures map[failKey]failure
 	asked    map[providers.Host]time.Time // hosts asked for under wildcards
 	erased   map[providers.Host]time.Time
+	revoked  *revocations
 	settled  map[string]time.Time // interrupted rotations asked about
 	reloadMu sync.Mutex
 
@@ -99,6 +100,7 @@ func NewCore(ctx context.Context, o CoreOptions) (*Core, error) {
 		settled:  map[string]time.Time{},
 	}
 	_, _ = rand.Read(c.salt[:])
+	c.revoked = &revocations{c: c, entries: map[string]*made{}}
 	c.mint = minter.New(ctx, minter.Config{Now: o.Clock, Log: o.Log})
 	s, err := c.load(true)
 	if err != nil {

@@ -296,10 +296,10 @@ func (a *Agent) closeJob(j *job, why string) {
 	held := j.held
 	j.held = map[minter.ID]func(){}
 	j.mu.Unlock()
-	a.core.revoke(j, held)
 	for _, release := range held {
 		release()
 	}
+	a.core.revoke(j)
 	own := "/" + j.id + "/"
 	a.core.dropSources(func(account string) bool { return strings.Contains(account, own) })
 	for _, child := range a.jobs.all() {
@@ -314,32 +314,11 @@ func (a *Agent) closeJob(j *job, why string) {
 	a.touch()
 }
 
-// revoke takes back what was made for this job alone.
-func (c *Core) revoke(j *job, held map[minter.ID]func()) {
-	for id := range held {
-		if id.Job != j.id {
-			continue
-		}
-		c.mu.Lock()
-		src := c.sources[sourceKey{account: id.Account, env: id.Env}]
-		c.mu.Unlock()
-		if src == nil {
-			continue
-		}
-		rv, ok := src.Source.(providers.Revoker)
-		if !ok {
-			continue
-		}
-		ctx, cancel := context.WithTimeout(c.background(), getLimit)
-		r := minter.Request{ID: id, Source: src, Request: providers.Request{Host: id.Host, Job: id.Job}}
-		if cred, err := c.mint.Get(ctx, r); err == nil {
-			if err := rv.Revoke(ctx, r.Request, cred); err != nil {
-				c.o.Log.Error("not revoked", "host", id.Host.String(), "err", err.Error())
-			}
-		}
-		cancel()
-		c.mint.Drop(func(m minter.ID) bool { return m == id })
-	}
+// revoke takes back what was made for this job alone. What is in flight now is
+// taken back when it is there.
+func (c *Core) revoke(j *job) {
+	c.mint.Drop(func(m minter.ID) bool { return m.Job == j.id })
+	c.revoked.close(c.background(), j.id)
 }
 
 // jobEnvNames are all variables that may decide who a job is: they are sent

@@ -148,6 +148,9 @@ func (c *Core) settleHere(ctx context.Context, a providers.Account, ref provider
 
 // settleAll asks for every interrupted rotation how it ended.
 func (c *Core) settleAll(ctx context.Context) {
+	if len(c.intentsOpen()) == 0 {
+		return
+	}
 	for _, a := range c.state.Load().cfg.Accounts {
 		ref, err := rotateRef(a)
 		if err != nil || !c.interrupted(ref) || !c.maySettle(ref) {

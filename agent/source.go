@@ -33,6 +33,7 @@ type source struct {
 	watches []string
 	verify  verification
 	work    ownWork
+	revoked *revocations // where what it makes for jobs is written down
 	// failedOn is the state of watches after a mint that failed; nil: it did not.
 	failedOn atomic.Pointer[string]
 
@@ -184,7 +185,7 @@ func (c *Core) open(s *snapshot, a providers.Account, p providers.Provider, name
 	if err != nil {
 		return nil, key, err
 	}
-	src := &source{Source: opened, key: key, account: a, fits: s, used: c.now()}
+	src := &source{Source: opened, key: key, account: a, fits: s, used: c.now(), revoked: c.revoked}
 	if w, ok := opened.(providers.Watcher); ok {
 		src.watches = w.Watches()
 	}

@@ -4,6 +4,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"reflect"
@@ -19,13 +20,28 @@ import (
 // sessions write the very files that are watched.
 func (s *source) Mint(ctx context.Context, r providers.Request) (providers.Credential, error) {
 	defer s.work.begin(s.watches)()
-	c, err := s.Source.Mint(ctx, r)
+	c, err := s.make(ctx, r)
 	if err == nil {
 		s.failedOn.Store(nil)
 	} else if len(s.watches) > 0 {
 		now := stateOf(s.watches)
 		s.failedOn.Store(&now)
 	}
+	return c, err
+}
+
+// make mints. What is made for a job alone is written down first.
+func (s *source) make(ctx context.Context, r providers.Request) (c providers.Credential, err error) {
+	if _, ok := s.Source.(providers.Revoker); !ok || r.Job == "" {
+		return s.Source.Mint(ctx, r)
+	}
+	m, err := s.revoked.begin(s, r)
+	if err != nil {
+		return c, err
+	}
+	err = errors.New("the mint did not end") // a panic
+	defer func() { s.revoked.end(m, c, err) }()
+	c, err = s.Source.Mint(ctx, r)
 	return c, err
 }
 

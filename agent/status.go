@@ -59,6 +59,12 @@ func (c *Core) Status(j *job) api.Status {
 		}
 		st.Tokens = append(st.Tokens, t)
 	}
+	st.Rotations = c.rotationStatus(accounts)
+	for _, v := range c.revoked.pending() {
+		if j == nil || j.id == v.Job {
+			st.Revocations = append(st.Revocations, v)
+		}
+	}
 	slices.SortFunc(st.Tokens, func(a, b api.TokenStatus) int {
 		return strings.Compare(a.Host+"\x00"+a.Account+"\x00"+a.Grants, b.Host+"\x00"+b.Account+"\x00"+b.Grants)
 	})

@@ -166,6 +166,36 @@ type Status struct {
 	Accounts []AccountStatus `json:"accounts"`
 	Jobs     []JobStatus     `json:"jobs"`
 	Tokens   []TokenStatus   `json:"tokens"`
+	// Rotations are the accounts whose secret is replaced on a schedule, and
+	// those where a rotation was interrupted.
+	Rotations []RotationStatus `json:"rotations,omitempty"`
+	// Revocations are things made for jobs that have ended, and not taken back
+	// yet.
+	Revocations []RevocationStatus `json:"revocations,omitempty"`
+}
+
+// RotationStatus is the long-lived secret of one account.
+type RotationStatus struct {
+	Account   string     `json:"account"`
+	Hosts     []string   `json:"hosts"`
+	Every     int64      `json:"every_seconds,omitempty"`
+	State     string     `json:"state"` // ok, failed, interrupted, or a kind of failure
+	Message   string     `json:"message,omitempty"`
+	LastAt    *time.Time `json:"last_at,omitempty"`
+	DueAt     *time.Time `json:"due_at,omitempty"`
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+}
+
+// RevocationStatus is one thing to take back.
+type RevocationStatus struct {
+	Host      string     `json:"host"`
+	Account   string     `json:"account"`
+	Job       string     `json:"job"`
+	Grants    string     `json:"grants,omitempty"`
+	Created   time.Time  `json:"created"`
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+	NextAt    *time.Time `json:"next_at,omitempty"`
+	Message   string     `json:"message,omitempty"`
 }
 
 // AccountStatus is one account.

@@ -70,6 +70,10 @@ func (a *app) agentRun(ctx context.Context, readyFD int) error {
 	}
 	ag, err := agent.New(agent.Options{
 		Core: a.coreOptions(f, a.storeOpener(f, false, log), log), Paths: paths, Executable: exe, PID: os.Getpid(), Log: log, Ready: ready,
+		Rotate: func(ctx context.Context, account string) error {
+			_, err := a.rotateApart(ctx, rotateOrder{Account: account})
+			return err
+		},
 	})
 	if err != nil {
 		return err

@@ -97,9 +97,12 @@ type rotatorServer struct {
 	alive          string
 	dead           map[string]bool
 	before, served func(pid int)
+	asked          sync.WaitGroup
 }
 
 func (f *rotatorServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.asked.Add(1)
+	defer f.asked.Done()
 	body, _ := io.ReadAll(r.Body)
 	token := string(body)
 	pid, _ := strconv.Atoi(r.Header.Get("X-Pid"))
@@ -289,6 +292,7 @@ func TestKilledRotationsAreFinishedAndNeverRepeated(t *testing.T) {
 		started <- cmd.Process.Pid
 		_ = cmd.Wait()
 		f.hooks(nobody, nobody)
+		f.asked.Wait() // only then an intent is old
 		w.age()
 		out, code := w.run("", "rotate", "reg.example")
 		serial, reuses := f.counts()

@@ -126,6 +126,10 @@ func onlyHost(st api.Status, host string) api.Status {
 		return !slices.ContainsFunc(a.Hosts, func(h string) bool { return covers(h, host) })
 	})
 	st.Tokens = slices.DeleteFunc(slices.Clone(st.Tokens), func(t api.TokenStatus) bool { return t.Host != host })
+	st.Rotations = slices.DeleteFunc(slices.Clone(st.Rotations), func(r api.RotationStatus) bool {
+		return !slices.ContainsFunc(r.Hosts, func(h string) bool { return covers(h, host) })
+	})
+	st.Revocations = slices.DeleteFunc(slices.Clone(st.Revocations), func(r api.RevocationStatus) bool { return r.Host != host })
 	return st
 }
 

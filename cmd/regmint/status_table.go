@@ -188,6 +188,9 @@ func (v statusView) footer(b *strings.Builder) {
 			line(yellow, "%s", t.LastError)
 		}
 	}
+	for _, l := range v.chores() {
+		line(l.paint, "%s", l.text)
+	}
 	for _, w := range v.st.Warnings {
 		line(yellow, "warning: %s", w)
 	}

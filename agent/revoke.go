@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/regmint/regmint/agent/api"
+	"github.com/regmint/regmint/providers"
+)
+
+const (
+	// What could not be taken back is tried again after revokeAgain, then after
+	// twice as long each time, up to revokeAtMost.
+	revokeAgain  = 15 * time.Second
+	revokeAtMost = time.Hour
+	// revokeKeep is how long something without a known end is tried.
+	revokeKeep = 30 * 24 * time.Hour
+	// revokeWait is how long an agent with nothing else to do stays for it; the
+	// next one goes on.
+	revokeWait = 24 * time.Hour
+)
+
+// made is the entry of something that is made for one job alone: in the journal
+// before it is made, out of it once it is taken back. It holds no secret.
+type made struct {
+	Schema    int               `json:"schema"`
+	Account   string            `json:"account"`
+	Provider  string            `json:"provider"`
+	Host      providers.Host    `json:"host"`
+	Grants    []providers.Grant `json:"grants,omitempty"`
+	Job       string            `json:"job"`
+	Created   time.Time         `json:"created"`
+	ExpiresAt time.Time         `json:"expires_at,omitzero"`
+
+	// Of this process alone.
+	file    string
+	src     *source // nil: made by an earlier agent
+	creds   []providers.Credential
+	minting int
+	over    bool // the job has ended
+	busy    bool
+	tries   int
+	next    time.Time
+	err     error
+}
+
+func (m *made) request() providers.Request {
+	return providers.Request{Host: m.Host, Grants: m.Grants, Job: m.Job}
+}
+
+// revocations is the journal.
+type revocations struct {
+	c  *Core
+	mu sync.Mutex
+	// entries by file name.
+	entries map[string]*made
+}
+
+func (c *Core) revokeDir() string { return filepath.Join(c.o.Saved.StateDir, "revoke") }
+
+// begin writes the entry of what src is about to make for a job.
+func (v *revocations) begin(src *source, r providers.Request) (*made, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	sum := sha256.Sum256([]byte(src.key.account + "\x00" + r.Host.String() + "\x00" + canonical(r.Grants) + "\x00" + r.Job))
+	file := hex.EncodeToString(sum[:16]) + ".json"
+	m := v.entries[file]
+	if m == nil {
+		m = &made{Schema: 1, Account: src.account.Name, Provider: src.account.Provider, Host: r.Host, Grants: r.Grants, Job: r.Job, Created: v.c.now().UTC(), file: file}
+		_ = readRecord(filepath.Join(v.c.revokeDir(), file), m) // by the agent before us, for the same job
+		if err := writeRecord(filepath.Join(v.c.revokeDir(), file), m); err != nil {
+			return nil, &providers.Error{
+				Kind: providers.Misconfigured, Host: r.Host, Err: fmt.Errorf("nothing is made for a job that could not be taken back: %w", err),
+				Hint: "look at " + v.c.revokeDir(),
+			}
+		}
+		v.entries[file] = m
+	}
+	m.src = src
+	m.minting++
+	return m, nil
+}
+
+// end notes what a mint brought.
+func (v *revocations) end(m *made, c providers.Credential, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	m.minting--
+	if err != nil {
+		if k := providers.KindOf(err); k != providers.Unavailable && len(m.creds) == 0 && m.minting == 0 && m.ExpiresAt.IsZero() {
+			v.remove(m) // refused: nothing was made
+		}
+		return
+	}
+	m.creds = slices.DeleteFunc(m.creds, func(o providers.Credential) bool {
+		return !o.ExpiresAt.IsZero() && !o.ExpiresAt.After(v.c.now())
+	})
+	m.creds = append(m.creds, c)
+	if c.ExpiresAt.After(m.ExpiresAt) {
+		m.ExpiresAt = c.ExpiresAt.UTC()
+		if err := writeRecord(filepath.Join(v.c.revokeDir(), m.file), m); err != nil {
+			v.c.o.Log.Warn("the journal of things to take back is not up to date", "err", err.Error())
+		}
+	}
+}
+
+func (v *revocations) remove(m *made) {
+	if err := os.Remove(filepath.Join(v.c.revokeDir(), m.file)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		v.c.o.Log.Warn("an entry of things to take back is not removed", "err", err.Error())
+	}
+	delete(v.entries, m.file)
+}
+
+// close takes back what was made for a job that ends.
+func (v *revocations) close(ctx context.Context, job string) {
+	v.mu.Lock()
+	var own []*made
+	for _, m := range v.entries {
+		if m.Job == job {
+			m.over = true
+			own = append(own, m)
+		}
+	}
+	v.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, m := range own {
+		wg.Go(func() { v.try(ctx, m) }) // each within getLimit
+	}
+	wg.Wait()
+}
+
+// load reads entries of agents before this one.
+func (v *revocations) load() {
+	files, err := os.ReadDir(v.c.revokeDir())
+	if err != nil {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, f := range files {
+		if v.entries[f.Name()] != nil || filepath.Ext(f.Name()) != ".json" || strings.HasPrefix(f.Name(), ".") {
+			continue
+		}
+		m := &made{file: f.Name()}
+		if err := readRecord(filepath.Join(v.c.revokeDir(), f.Name()), m); err != nil {
+			v.c.o.Log.Warn("an entry of things to take back is not read", "err", err.Error())
+			continue
+		}
+		if m.file = f.Name(); m.Job == "" || m.Host.IsZero() {
+			continue
+		}
+		v.entries[f.Name()] = m
+	}
+}
+
+// sweep takes back what jobs left that are no more. lives reports a job that is
+// open, here or with another agent.
+func (v *revocations) sweep(ctx context.Context, lives func(job string) bool) {
+	v.load()
+	v.mu.Lock()
+	var due []*made
+	for _, m := range v.entries {
+		if !m.over && m.minting == 0 && !lives(m.Job) {
+			m.over = true
+		}
+		if m.over && !m.busy && m.minting == 0 && !m.next.After(v.c.now()) {
+			due = append(due, m)
+		}
+	}
+	v.mu.Unlock()
+	for _, m := range due {
+		if ctx.Err() != nil {
+			return
+		}
+		v.try(ctx, m)
+	}
+}
+
+// try takes one thing back, or plans the next attempt.
+func (v *revocations) try(ctx context.Context, m *made) {
+	v.mu.Lock()
+	if m.busy || m.minting > 0 || v.entries[m.file] != m {
+		v.mu.Unlock()
+		return
+	}
+	m.busy = true
+	src, creds := m.src, slices.Clone(m.creds)
+	v.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, getLimit)
+	done, err := v.takeBack(ctx, m, src, creds)
+	cancel()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	m.busy, m.err = false, err
+	if done {
+		v.remove(m)
+		return
+	}
+	end := m.Created.Add(revokeKeep)
+	if !m.ExpiresAt.IsZero() {
+		end = m.ExpiresAt
+	}
+	if !v.c.now().Before(end) {
+		v.c.o.Log.Warn("what was made for a job is not taken back; it ends by itself", "host", m.Host.String(), "job", m.Job)
+		v.remove(m)
+		return
+	}
+	wait := revokeAtMost
+	if m.tries < 8 {
+		wait = min(revokeAgain<<m.tries, revokeAtMost)
+	}
+	m.tries++
+	m.next = v.c.now().Add(wait)
+	if err != nil {
+		v.c.o.Log.Error("not revoked", "host", m.Host.String(), "job", m.Job, "err", err.Error())
+	}
+}
+
+// takeBack revokes what is known, and sweeps by name what is not. done without
+// an error: nothing is left.
+func (v *revocations) takeBack(ctx context.Context, m *made, src *source, creds []providers.Credential) (done bool, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			done, err = false, errors.New("a provider failed inside: "+oneLine(fmt.Sprint(p)))
+		}
+	}()
+	var made providers.Source
+	if src != nil {
+		made = src.Source
+	} else if made, err = v.c.reopen(m); err != nil {
+		return false, err
+	}
+	rv, ok := made.(providers.Revoker)
+	if !ok {
+		return false, errors.New("account " + m.Account + " is another one by now")
+	}
+	r := m.request()
+	var failed []error
+	for _, c := range creds {
+		if !c.ExpiresAt.IsZero() && !c.ExpiresAt.After(v.c.now()) {
+			continue
+		}
+		if err := rv.Revoke(ctx, r, c); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	if sw, ok := made.(providers.Sweeper); ok {
+		err := sw.Sweep(ctx, r)
+		return err == nil, err // whatever Revoke said: it has looked
+	}
+	if err := errors.Join(failed...); err != nil {
+		return false, err
+	}
+	return src != nil && len(creds) > 0, nil // else what it is called is not known: it ends by itself
+}
+
+// reopen opens the account of an entry that an earlier agent wrote.
+func (c *Core) reopen(m *made) (providers.Source, error) {
+	a, err := c.AccountNamed(m.Account)
+	p := c.provider(m.Provider)
+	if p == nil {
+		return nil, errors.New("there is no provider " + oneLine(m.Provider))
+	}
+	if err != nil { // an identity that no file holds
+		var ok bool
+		if a, ok = recognised(p, m.Host); !ok || a.Name != m.Account {
+			return nil, err
+		}
+	}
+	if a.Provider != m.Provider {
+		return nil, errors.New("account " + m.Account + " is another one by now")
+	}
+	d := c.Deps(a)
+	d.Resolve = c.resolver(a, map[string]string{}, nil)
+	return p.Open(a, d)
+}
+
+// pending lists what is to be taken back, the oldest first.
+func (v *revocations) pending() []api.RevocationStatus {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	out := []api.RevocationStatus{}
+	for _, m := range v.entries {
+		if !m.over {
+			continue
+		}
+		st := api.RevocationStatus{
+			Host: m.Host.String(), Account: m.Account, Job: m.Job, Grants: strings.TrimSpace(canonical(m.Grants)),
+			Created: m.Created.UTC(), ExpiresAt: timeOrNil(m.ExpiresAt), NextAt: timeOrNil(m.next),
+		}
+		if m.err != nil {
+			st.Message = message(m.Host, m.err)
+		}
+		out = append(out, st)
+	}
+	slices.SortFunc(out, func(a, b api.RevocationStatus) int { return a.Created.Compare(b.Created) })
+	return out
+}
+
+// waits reports something to take back that is worth staying for.
+func (v *revocations) waits() bool {
+	now := v.c.now()
+	return slices.ContainsFunc(v.pending(), func(s api.RevocationStatus) bool {
+		return s.Message != "" && now.Sub(s.Created) < revokeWait || s.NextAt == nil
+	})
+}
