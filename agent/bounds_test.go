@@ -49,6 +49,33 @@ func TestIdentitiesOfCallersThatHaveGoneAreForgotten(t *testing.T) {
 	})
 }
 
+func TestHostsWithoutNumberLeaveLittleBehind(t *testing.T) {
+	r := newRig(t, account("plain", "plain.example"))
+	j := r.job(api.JobRequest{Env: profile("")}, nil)
+	r.want(nil, "plain.example", api.OK, "")
+	r.amb.err = &providers.Error{Kind: providers.LoginRequired, Err: errors.New("x")}
+	r.as("dev")
+	for _, err := range []error{errNobody, r.amb.err} {
+		r.amb.err = err
+		for i := range 2*maxNobody + maxFailures {
+			r.ask(j, api.GetRequest{Key: fmt.Sprint("h", i, ".cloud.example")})
+		}
+		if err != errNobody { // an identity that is there is kept for its hour
+			continue
+		}
+		if n := len(r.sources); n > maxNobody+1 {
+			t.Errorf("%d sources are open", n)
+		}
+		if _, ok := r.failedAmbient(nil, parseEnv(profile("dev")))[hostOf(account("", cloudHost))]; !ok {
+			t.Error("what others know is forgotten for it")
+		}
+	}
+	if n := len(r.failures); n > maxFailures {
+		t.Errorf("%d failures are remembered", n)
+	}
+	r.want(nil, "plain.example", api.OK, "plain-1")
+}
+
 func TestSecretsHandedOutAreForgottenAfterADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)

@@ -55,8 +55,9 @@ func (f failure) stands(now time.Time) bool {
 	return now.Sub(f.at) < 10*time.Minute
 }
 
-// maxFailures is how many are remembered before old ones are looked for.
-const maxFailures = 1024
+// maxFailures is how many are remembered at most: anybody who may ask may ask
+// for any number of hosts.
+const maxFailures = 4096
 
 func (f failure) response() *api.GetResponse {
 	return &api.GetResponse{Outcome: api.Failed, Kind: string(providers.KindOf(f.err)), Message: message(f.host, f.err)}
@@ -89,8 +90,16 @@ func (c *Core) noteFailure(q asked, about failKey, native bool, err error) {
 	now := c.now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.failures) >= maxFailures { // of callers that are gone
-		maps.DeleteFunc(c.failures, func(_ failKey, f failure) bool { return now.Sub(f.at) > identityIdle })
+	if len(c.failures) >= maxFailures {
+		maps.DeleteFunc(c.failures, func(_ failKey, f failure) bool { // of callers that are gone, and of nobody
+			return now.Sub(f.at) > identityIdle || providers.KindOf(f.err) == providers.NoAccount
+		})
+		for k := range c.failures { // looking through all of them is not for every get
+			if len(c.failures) <= maxFailures/2 {
+				break
+			}
+			delete(c.failures, k)
+		}
 	}
 	c.failures[about] = failure{host: q.host, account: q.account, err: err, at: now}
 }

@@ -104,6 +104,7 @@ func (c *Core) serve(ctx context.Context, s *snapshot, j *job, q asked, req *api
 	}
 	if err != nil {
 		c.noteFailure(q, about, req.Native, err)
+		c.closeNobody(src, err)
 		return nil, q, err
 	}
 	if !req.Native {

@@ -170,6 +170,21 @@ func (c *Core) forgetIdle() {
 	c.mint.Drop(func(id minter.ID) bool { _, ok := old[id.Opened]; return ok })
 }
 
+// maxNobody is how many sources may be open before one that has no identity is
+// closed at once: names of hosts are free, and so is asking for them.
+const maxNobody = 1024
+
+func (c *Core) closeNobody(src *source, err error) {
+	if src == nil || src.account.Layer != providers.LayerAmbient || providers.KindOf(err) != providers.NoAccount {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.sources) > maxNobody && c.sources[src.key] == src {
+		delete(c.sources, src.key)
+	}
+}
+
 // dropChanged forgets sources and credentials of accounts that are no longer
 // as they were.
 func (c *Core) dropChanged(accounts []providers.Account) {
