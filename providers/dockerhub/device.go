@@ -41,9 +41,9 @@ func (s *source) oauth(h providers.Host) oauth.Client {
 func (s *source) device(ctx context.Context, h providers.Host, p oauth.Pair) (providers.Credential, error) {
 	c := s.made(p)
 	if p.Made != "" {
-		switch err := registryauth.Verify(ctx, s.registry(h), c, nil); {
-		case providers.KindOf(err) != providers.LoginRequired || err == nil:
-			return c, nil // a registry that does not answer says nothing against it
+		// A registry that does not answer says nothing against it.
+		if err := s.check(ctx, h, c); err == nil || providers.KindOf(err) != providers.LoginRequired {
+			return c, nil
 		}
 	}
 	dead := p.Made
@@ -63,6 +63,15 @@ func (s *source) device(ctx context.Context, h providers.Host, p oauth.Pair) (pr
 		return providers.Credential{}, err
 	}
 	return s.made(p), nil
+}
+
+// checkLimit leaves time for a client whose registry hangs.
+const checkLimit = 4 * time.Second
+
+func (s *source) check(ctx context.Context, h providers.Host, c providers.Credential) error {
+	ctx, cancel := context.WithTimeout(ctx, checkLimit)
+	defer cancel()
+	return registryauth.Verify(ctx, s.registry(h), c, nil)
 }
 
 // stored is the kept login. A person who later logged in there with a user name

@@ -84,7 +84,7 @@ func TestARefusedSecretIsNamedForWhatItIs(t *testing.T) {
 
 // connected is an account of an OIDC connection.
 func (r *rig) connected(con *hub.Connection, edit ...func(*Options)) providers.Account {
-	o := &Options{OIDCConnection: con.ID, Organization: "acme"}
+	o := &Options{OIDCConnection: con.ID, Organization: "acme", WebIdentity: github(r.t)}
 	for _, e := range edit {
 		e(o)
 	}
@@ -181,6 +181,15 @@ func TestAJobIsRecognisedByVariablesThatSayEnough(t *testing.T) {
 	}
 }
 
+func github(t testing.TB) oidc.Ref {
+	t.Helper()
+	ref, err := oidc.ParseRef("github")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ref
+}
+
 func TestOptionsThatCannotWorkAreRefusedAtOnce(t *testing.T) {
 	const id = "0b0c2e6a-9f1d-4a55-8c3b-6d9c1f0a7e21"
 	env := providers.SecretRef{Scheme: "env", Value: "TOKEN"}
@@ -192,11 +201,12 @@ func TestOptionsThatCannotWorkAreRefusedAtOnce(t *testing.T) {
 		"no user":                {want: "no username"},
 		"no password":            {edit: func(a *providers.Account) { a.Username = "jane" }, want: "no password"},
 		"connection is no UUID":  {o: Options{OIDCConnection: "acme", Organization: "acme"}, want: "no UUID"},
-		"no organisation":        {o: Options{OIDCConnection: id}, want: "no organization"},
-		"password beside it":     {o: Options{OIDCConnection: id, Organization: "acme"}, edit: func(a *providers.Account) { a.Password = env }, want: "password has no meaning"},
-		"another user":           {o: Options{OIDCConnection: id, Organization: "acme"}, edit: func(a *providers.Account) { a.Username = "jane" }, want: "username is the organisation"},
-		"too short":              {o: Options{OIDCConnection: id, Organization: "acme", TokenLife: providers.Duration(time.Minute)}, want: "between 5m and 6h"},
-		"too long":               {o: Options{OIDCConnection: id, Organization: "acme", TokenLife: providers.Duration(7 * time.Hour)}, want: "between 5m and 6h"},
+		"no web_identity":        {o: Options{OIDCConnection: id, Organization: "acme"}, want: "no web_identity"},
+		"no organisation":        {o: Options{OIDCConnection: id, WebIdentity: github(t)}, want: "no organization"},
+		"password beside it":     {o: Options{OIDCConnection: id, WebIdentity: github(t), Organization: "acme"}, edit: func(a *providers.Account) { a.Password = env }, want: "password has no meaning"},
+		"another user":           {o: Options{OIDCConnection: id, WebIdentity: github(t), Organization: "acme"}, edit: func(a *providers.Account) { a.Username = "jane" }, want: "username is the organisation"},
+		"too short":              {o: Options{OIDCConnection: id, WebIdentity: github(t), Organization: "acme", TokenLife: providers.Duration(time.Minute)}, want: "between 5m and 6h"},
+		"too long":               {o: Options{OIDCConnection: id, WebIdentity: github(t), Organization: "acme", TokenLife: providers.Duration(7 * time.Hour)}, want: "between 5m and 6h"},
 		"unknown identity":       {o: Options{Identity: "web"}, want: "write password, device or oidc"},
 		"device from a variable": {o: Options{Identity: "device"}, edit: func(a *providers.Account) { a.Password = env }, want: "keyring"},
 		"http endpoint":          {edit: func(a *providers.Account) { a.Endpoint = "http://hub.example" }, want: "endpoint is no https URL"},

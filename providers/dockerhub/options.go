@@ -38,7 +38,7 @@ type Options struct {
 
 	OIDCConnection string             `toml:"oidc_connection" doc:"id of an OIDC connection of the organisation, from Docker Home"`
 	Organization   string             `toml:"organization" doc:"organisation of the OIDC connection; it is the user name"`
-	WebIdentity    oidc.Ref           `toml:"web_identity" doc:"identity token for oidc_connection: github, env:NAME, file:/PATH or exec:/PATH" default:"github"`
+	WebIdentity    oidc.Ref           `toml:"web_identity" doc:"identity token for oidc_connection: github, env:NAME, file:/PATH or exec:/PATH"`
 	Audience       string             `toml:"audience" doc:"audience of the identity token" default:"https://identity.docker.com"`
 	TokenLife      providers.Duration `toml:"token_life" doc:"life of the tokens of oidc_connection: 5m to 6h" default:"5m"`
 
@@ -51,21 +51,11 @@ type Options struct {
 
 // EnvRefs lists the caller's variables the options name.
 func (o *Options) EnvRefs() []string {
-	out := o.identity().EnvRefs()
+	out := o.WebIdentity.EnvRefs()
 	if o.TwoFactorCode.Scheme == "env" {
 		out = append(out, o.TwoFactorCode.Value)
 	}
 	return out
-}
-
-// identity is where the identity token of a connection comes from: GitHub's alone
-// are trusted.
-func (o *Options) identity() oidc.Ref {
-	if o.OIDCConnection == "" || !o.WebIdentity.IsZero() {
-		return o.WebIdentity
-	}
-	ref, _ := oidc.ParseRef("github") // a name without a rest is always known
-	return ref
 }
 
 // kind is a way to be somebody; "" = nobody.
@@ -142,7 +132,11 @@ func (p *plan) recognise(env map[string]string) error {
 		return &providers.Error{Kind: providers.Misconfigured, Host: providers.DockerHub, Err: errors.New(envConnection + " is no UUID")}
 	}
 	p.kind, p.OIDCConnection, p.Organization = byOIDC, id, strings.TrimSpace(env[envOrganization])
-	p.WebIdentity, p.life = p.Options.identity(), defaultLife
+	ref, err := oidc.ParseRef("github")
+	if err != nil {
+		return err
+	}
+	p.WebIdentity, p.life = ref, defaultLife
 	if s := strings.TrimSpace(env[envLife]); s != "" {
 		n, err := strconv.Atoi(s)
 		if p.life = time.Duration(n) * time.Second; err != nil || p.life < minLife || p.life > maxLife {
@@ -200,10 +194,11 @@ func (p *plan) checkOIDC(a providers.Account) error {
 	if p.life == 0 {
 		p.life = defaultLife
 	}
-	p.WebIdentity = p.Options.identity()
 	switch {
 	case !isUUID(p.OIDCConnection):
 		return bad(a, errors.New("oidc_connection is no UUID"), "copy the id of the connection from Docker Home")
+	case p.WebIdentity.IsZero():
+		return bad(a, errors.New("no web_identity"), `set web_identity = "github": an account reads no variables of its caller unless it says so`)
 	case p.Organization == "":
 		return bad(a, errors.New("no organization"), "set organization: it is the user name of the tokens")
 	case !isName(p.Organization):

@@ -181,7 +181,7 @@ func TestTokensOfAConnectionAreRenewedWhileAJobRuns(t *testing.T) {
 	const life = 20 * time.Second // stands for 5 min: 3 lives are a quarter of an hour
 	r := newHub(t, dockerhub.Options{FederatedLife: life, BearerLife: life})
 	con := r.connection(dockerhub.RepoWrite)
-	r.configure(r.account(fmt.Sprintf("oidc_connection = %q", con.ID), `organization = "acme"`))
+	r.configure(r.account(fmt.Sprintf("oidc_connection = %q", con.ID), `organization = "acme"`, `web_identity = "github"`))
 	env := r.job(hubSubject)
 	r.pushPull(hubApp, env...)
 	secrets := map[string]bool{}
