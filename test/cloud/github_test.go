@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -441,5 +442,41 @@ func TestPersonalTokensAreSavedWithTheirEnd(t *testing.T) {
 	}
 	if a := r.mustGet(ghcr); a.Secret != pat.Secret {
 		t.Error("a refused login replaced the good one")
+	}
+}
+
+func TestDockerItselfLogsInToGhcrAndOut(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("docker"); err != nil {
+		t.Skip("no docker here: apt-get install docker.io")
+	}
+	r := newGitHub(t, github.Options{})
+	pat := r.jane.Classic(github.WritePackages)
+	r.write(".docker/config.json", `{"credsStore":"regmint"}`)
+	w := r.with(append(r.craneEnv(), "DOCKER_HOST=unix:///nonexistent/docker.sock")...)
+	if x := w.feed(pat.Secret, "docker", "login", "-u", "jane", "--password-stdin", ghcr); x.code != 0 {
+		t.Fatalf("docker login: %s", x)
+	}
+	if a := r.mustGet(ghcr); a.Username != "jane" || a.Secret != pat.Secret {
+		t.Errorf("%s", a.Username)
+	}
+	if text := r.read(".docker/config.json"); strings.Contains(text, pat.Secret) || strings.Contains(text, `"auth":`) {
+		t.Error("docker keeps the token itself")
+	}
+	if x := w.feed("ghp_"+strings.Repeat("x", 36), "docker", "login", "-u", "jane", "--password-stdin", ghcr); x.code == 0 || !strings.Contains(x.err, "denied") {
+		t.Errorf("a wrong token: %s", x)
+	}
+	if x := w.run("docker", "logout", ghcr); x.code != 0 {
+		t.Errorf("docker logout: %s", x)
+	}
+	if a := r.get(ghcr); !a.notFound {
+		t.Errorf("after the logout: %+v", a)
+	}
+	// As a job: docker login without a user takes what we answer.
+	job := r.gh.Job("acme/app", r.jane, github.Write)
+	w = w.with(job.Env()...)
+	w.run("docker", "login", ghcr) // without an engine it ends in an error after the store
+	if text := r.read(".config/regmint/config.d/regmint.toml"); strings.Contains(text, ghcr) {
+		t.Errorf("a job's token is kept: %s", text)
 	}
 }
