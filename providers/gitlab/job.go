@@ -174,22 +174,25 @@ func (s *jobSource) cannotMake(h providers.Host, err error) error {
 	return err
 }
 
-// Revoke implements providers.Revoker: every token of this name, as a renewal
-// during the job has made another.
+// Revoke implements providers.Revoker: the token ends itself, which each may
+// whatever became of the one it was made with; those of the same name are what
+// renewals during the job have replaced.
 func (s *jobSource) Revoke(ctx context.Context, r providers.Request, c providers.Credential) error {
 	if r.Job == "" {
 		return nil
 	}
+	self := errors.New("no token")
+	if !c.Secret.IsZero() {
+		self = s.call(ctx, call{host: r.Host, what: "revoke the job's token", method: http.MethodDelete, path: "/personal_access_tokens/self", as: token{secret: c.Secret}})
+		if se, ok := errors.AsType[*httpx.StatusError](self); ok && se.Status == http.StatusUnauthorized { // it is revoked
+			self = nil
+		}
+	}
 	name := s.name(r)
-	err := s.sweep(ctx, r.Host, name, func(n string) bool { return n == name })
-	if err == nil || c.Secret.IsZero() {
+	if err := s.sweep(ctx, r.Host, name, func(n string) bool { return n == name }); err != nil && self != nil {
 		return err
 	}
-	// Each token may end itself, whatever became of the one it was made with.
-	if s.call(ctx, call{host: r.Host, what: "revoke the job's token", method: http.MethodDelete, path: "/personal_access_tokens/self", as: token{secret: c.Secret}}) == nil {
-		return nil
-	}
-	return err
+	return nil
 }
 
 // Sweep implements providers.Sweeper.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/regmint/regmint/providers"
@@ -24,13 +23,37 @@ const (
 	byDeploy  = "deploy" // the caller's CI_DEPLOY_USER and CI_DEPLOY_PASSWORD
 )
 
+// Identity is the value of the option identity. In TOML it is its Kind.
+type Identity struct {
+	Kind string
+	// Refs are the variables it stands for: the caller sends those that an
+	// account names.
+	Refs []providers.SecretRef
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (i *Identity) UnmarshalText(b []byte) error {
+	names, ok := map[string][]string{"": nil, byJob: {envJobToken}, byDeploy: {envDeployUser, envDeployPassword}}[string(b)]
+	if !ok {
+		return errors.New("identity is job or deploy")
+	}
+	*i = Identity{Kind: string(b)}
+	for _, n := range names {
+		i.Refs = append(i.Refs, providers.SecretRef{Scheme: "env", Value: n})
+	}
+	return nil
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (i Identity) MarshalText() ([]byte, error) { return []byte(i.Kind), nil }
+
 // Options are the keys of a gitlab account.
 type Options struct {
-	URL      string `toml:"url" doc:"URL of GitLab itself, where the registry has another name; default: https://gitlab.com for its registry, else what the registry's challenge says"`
-	Identity string `toml:"identity" doc:"whose variables log in, in a CI job: job (CI_JOB_TOKEN) or deploy (CI_DEPLOY_USER, CI_DEPLOY_PASSWORD)" enum:"job,deploy"`
-	ClientID string `toml:"client_id" doc:"id of an OAuth application of GitLab, not confidential, for a login in the browser"`
-	Glab     bool   `toml:"glab" doc:"use the login of glab"`
-	GlabPath string `toml:"glab_path" doc:"absolute path of glab; default: looked up in PATH"`
+	URL      string   `toml:"url" doc:"URL of GitLab itself, where the registry has another name; default: https://gitlab.com for its registry, else what the registry's challenge says"`
+	Identity Identity `toml:"identity" doc:"whose variables log in, in a CI job: job (CI_JOB_TOKEN) or deploy (CI_DEPLOY_USER, CI_DEPLOY_PASSWORD)" enum:"job,deploy"`
+	ClientID string   `toml:"client_id" doc:"id of an OAuth application of GitLab, not confidential, for a login in the browser"`
+	Glab     bool     `toml:"glab" doc:"use the login of glab"`
+	GlabPath string   `toml:"glab_path" doc:"absolute path of glab; default: looked up in PATH"`
 
 	Project     string            `toml:"project" doc:"id or path of the project to make a token in for each job; the account's own token needs the scope api"`
 	Group       string            `toml:"group" doc:"id or path of the group to make a token in for each job, instead of project"`
@@ -41,13 +64,11 @@ type Options struct {
 
 // EnvRefs lists the caller's variables the options name.
 func (o *Options) EnvRefs() []string {
-	switch o.Identity {
-	case byJob:
-		return []string{envJobToken}
-	case byDeploy:
-		return []string{envDeployUser, envDeployPassword}
+	var out []string
+	for _, r := range o.Identity.Refs {
+		out = append(out, r.Value)
 	}
-	return nil
+	return out
 }
 
 // perJob reports an account that makes a token for each job.
@@ -130,7 +151,7 @@ func (p *plan) choose(a providers.Account) error {
 		key, kind string
 		on        bool
 	}{
-		{"identity", p.Identity, p.Identity != ""}, {"client_id", byDevice, p.ClientID != ""}, {"glab", byGlab, p.Glab},
+		{"identity", p.Identity.Kind, p.Identity.Kind != ""}, {"client_id", byDevice, p.ClientID != ""}, {"glab", byGlab, p.Glab},
 	} {
 		if k.on {
 			set, p.kind = append(set, k.key), k.kind
@@ -139,8 +160,6 @@ func (p *plan) choose(a providers.Account) error {
 	switch {
 	case len(set) > 1:
 		return fmt.Errorf("%s do not go together", strings.Join(set, " and "))
-	case p.Identity != "" && !slices.Contains([]string{byJob, byDeploy}, p.Identity):
-		return errors.New("identity is job or deploy")
 	case p.kind == byDevice:
 		if strings.Trim(p.ClientID, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") != "" {
 			return errors.New("client_id has a character that no id has")

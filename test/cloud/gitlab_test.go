@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build unix
+
+package cloud
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/regmint/regmint/test/fakecloud"
+	"github.com/regmint/regmint/test/fakecloud/gitlab"
+)
+
+// gitlabRig is a person whose network ends at a GitLab with the project
+// acme/app, which jane maintains.
+type gitlabRig struct {
+	*world
+	gl   *gitlab.GitLab
+	jane *gitlab.User
+	app  *gitlab.Project
+}
+
+func newGitLab(t *testing.T, o gitlab.Options) *gitlabRig {
+	t.Helper()
+	cloud := fakecloud.Start(t)
+	gl := gitlab.New(cloud, o)
+	r := &gitlabRig{world: newWorld(t, cloud), gl: gl, jane: gl.User("jane"), app: gl.Project("acme/app")}
+	r.app.Add(r.jane, gitlab.Maintainer)
+	return r
+}
+
+// account is the text of an account for the registry.
+func (r *gitlabRig) account(lines ...string) string {
+	return fmt.Sprintf("[[account]]\nname = \"work\"\nprovider = \"gitlab\"\nhosts = [%q, %q]\n", r.gl.Registry(), r.gl.Host()) + strings.Join(lines, "\n")
+}
+
+// secret is the line of an account's password in a file.
+func (r *gitlabRig) secret(text string) string {
+	return fmt.Sprintf("password = %q", "file:"+r.write("secret.txt", text))
+}
+
+func (r *gitlabRig) image() string { return r.gl.Registry() + "/acme/app:1" }
+
+// did reports who did what at the registry.
+func (r *gitlabRig) did(who, action string) bool {
+	return slices.ContainsFunc(r.gl.Images.Done(), func(d fakecloud.Done) bool { return d.Who == who && d.Action == action })
+}
+
+// borrow puts a fake glab on the agent's PATH and logs it in.
+func (r *gitlabRig) borrow() *gitlab.Glab {
+	r.t.Helper()
+	if _, err := exec.LookPath("bash"); err != nil {
+		r.t.Skip("no bash: apt-get install bash")
+	}
+	cli := r.gl.Glab(r.t)
+	if err := os.MkdirAll(r.path("bin"), 0o700); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := os.Symlink(cli.Path, r.path("bin", "glab")); err != nil {
+		r.t.Fatal(err)
+	}
+	return cli
+}
+
+func (r *gitlabRig) glabDir() string { return r.path(".config", "glab-cli") }
+
+var registryScopes = []string{gitlab.ReadRegistry, gitlab.WriteRegistry}
+
+// api calls GitLab's API with a header.
+func (r *gitlabRig) api(method, path, header, value string) int {
+	r.t.Helper()
+	q, err := http.NewRequestWithContext(r.t.Context(), method, "https://"+r.gl.Host()+"/api/v4"+path, http.NoBody)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	q.Header.Set(header, value)
+	res, err := r.cloud.Client().Do(q)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	return res.StatusCode
+}
+
+func TestGitLabIdentitiesPushAndPull(t *testing.T) {
+	for name, setUp := range map[string]func(r *gitlabRig) (account, who string, env []string){
+		"a CI job, without an account": func(r *gitlabRig) (string, string, []string) {
+			return "", "jane", r.app.Job(r.jane).Env()
+		},
+		"a personal access token": func(r *gitlabRig) (string, string, []string) {
+			return r.account(r.secret(r.jane.Token(gitlab.TokenSpec{Scopes: registryScopes}).Secret)), "jane", nil
+		},
+		"a project access token": func(r *gitlabRig) (string, string, []string) {
+			t := r.app.Token(gitlab.TokenSpec{Level: gitlab.Developer, Scopes: registryScopes})
+			return r.account(r.secret(t.Secret)), t.User.Username, nil
+		},
+		"a deploy token": func(r *gitlabRig) (string, string, []string) {
+			d := r.app.DeployToken(gitlab.DeploySpec{Scopes: registryScopes})
+			return r.account(fmt.Sprintf("username = %q", d.Username), r.secret(d.Secret)), d.Username, nil
+		},
+		"the deploy token of a job": func(r *gitlabRig) (string, string, []string) {
+			d := r.app.DeployToken(gitlab.DeploySpec{Name: "gitlab-deploy-token", Scopes: registryScopes})
+			return r.account(`identity = "deploy"`), d.Username, r.app.Job(r.jane).Env()
+		},
+		"the token of a job, by an account": func(r *gitlabRig) (string, string, []string) {
+			return r.account(`identity = "job"`), "jane", r.app.Job(r.jane).Env()
+		},
+		"the login of glab": func(r *gitlabRig) (string, string, []string) {
+			r.borrow().LogIn(r.t, r.glabDir(), r.jane)
+			return r.account("glab = true"), "jane", nil
+		},
+	} {
+		for host, o := range map[string]gitlab.Options{
+			"gitlab.com": {}, "self-managed": {Host: "git.corp.example", Registry: "images.corp.example"},
+		} {
+			t.Run(name+" at "+host, func(t *testing.T) {
+				r := newGitLab(t, o)
+				account, who, env := setUp(r)
+				if account != "" {
+					if o.Host != "" {
+						account += fmt.Sprintf("\nurl = %q\n", "https://"+o.Host)
+					}
+					r.configure(account)
+				}
+				r.pushPull(r.image(), env...)
+				if !r.did(who, "push") || !r.did(who, "pull") {
+					t.Errorf("%s did not push and pull: %+v", who, r.gl.Images.Done())
+				}
+				w := r.with(append(r.craneEnv(), env...)...)
+				if out := w.must("regmint", "run", "-q", "--", "crane", "ls", r.gl.Registry()+"/acme/app"); strings.TrimSpace(out) != "1" {
+					t.Errorf("crane in a job lists %q", out)
+				}
+			})
+		}
+	}
+}
+
+func TestEightGitLabJobsAreEightIdentities(t *testing.T) {
+	r := newGitLab(t, gitlab.Options{Host: "git.corp.example"})
+	jobs := make([]*gitlab.Job, 8)
+	var wg sync.WaitGroup
+	for i := range jobs {
+		user := r.gl.User(fmt.Sprintf("dev%d", i))
+		r.app.Add(user, gitlab.Developer)
+		jobs[i] = r.app.Job(user)
+		wg.Go(func() {
+			for range 3 {
+				if a := r.get(r.gl.Registry(), jobs[i].Env()...); a.Secret != jobs[i].Token || a.Username != gitlab.JobUser {
+					t.Errorf("job %d got %q %q %q", i, a.Username, a.Secret, a.failure)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for i, j := range jobs {
+		if err := r.push(fmt.Sprintf("%s/acme/app/part%d:1", r.gl.Registry(), i), j.Env()...); err != nil {
+			t.Error(err)
+		}
+		if !r.did(fmt.Sprintf("dev%d", i), "push") {
+			t.Errorf("job %d did not push as itself", i)
+		}
+	}
+}
+
+// Rule 12.
+func TestGitLabJobTokenGoesToNoOtherHost(t *testing.T) {
+	r := newGitLab(t, gitlab.Options{Host: "git.corp.example", Registry: "images.corp.example"})
+	gitlab.New(r.cloud, gitlab.Options{}) // gitlab.com is another instance
+	env := r.app.Job(r.jane).Env()
+	for _, host := range []string{
+		"registry.gitlab.com", "gitlab.com", "corp.example", "registry.corp.example", "images.corp.example:5050", "git.corp.example:8443",
+		"images.corp.example.attacker.example", "docker.io", "reg.example",
+	} {
+		if a := r.get(host, env...); !a.notFound {
+			t.Errorf("%s got %+v", host, a)
+		}
+	}
+	for _, host := range []string{"images.corp.example", "images.corp.example:443", "git.corp.example", "git.corp.example:443"} {
+		if a := r.mustGet(host, env...); a.Username != gitlab.JobUser {
+			t.Errorf("%s: %+v", host, a)
+		}
+		if a := r.get(host); !a.notFound {
+			t.Errorf("%s outside of the job got %+v", host, a)
+		}
+	}
+	for _, host := range r.cloud.Reached() { // a token without an end is verified now and then
+		if host != "images.corp.example" && host != "git.corp.example" {
+			t.Errorf("reached %q", host)
+		}
+	}
+}
+
+func TestGitLabJobPullsThroughTheDependencyProxy(t *testing.T) {
+	r := newGitLab(t, gitlab.Options{})
+	if err := r.gl.Upstream("alpine:3.22"); err != nil {
+		t.Fatal(err)
+	}
+	env := r.app.Job(r.jane).Env()
+	if err := r.pull("gitlab.com/acme/dependency_proxy/containers/alpine:3.22", env...); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.gl.Proxied(); len(got) == 0 || got[0].Who != "jane" {
+		t.Errorf("%+v", got)
+	}
+	w := r.with(append(r.craneEnv(), env...)...)
+	if out := w.must("regmint", "run", "-q", "--", "crane", "digest", "gitlab.com:443/acme/dependency_proxy/containers/alpine:3.22"); !strings.HasPrefix(out, "sha256:") {
+		t.Errorf("crane says %q", out)
+	}
+}
+
+// maker is an account that makes a project access token for each job.
+func (r *gitlabRig) maker(lines ...string) {
+	pat := r.jane.Token(gitlab.TokenSpec{Name: "maker", Scopes: []string{gitlab.API}})
+	r.configure(r.account(append([]string{r.secret(pat.Secret), `project = "acme/app"`}, lines...)...))
+}
+
+// living are the tokens made for jobs that work now.
+func (r *gitlabRig) living() []*gitlab.Token {
+	var out []*gitlab.Token
+	for _, t := range r.gl.Tokens() {
+		if strings.HasPrefix(t.Name, "regmint-") {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+func TestGitLabTokenOfAJobIsNarrowedAndEndsWithIt(t *testing.T) {
+	r := newGitLab(t, gitlab.Options{})
+	r.maker()
+	r.pushPull(r.image()) // outside of jobs: the account's own token
+	if n := len(r.living()); n != 0 {
+		t.Fatalf("%d tokens without a job", n)
+	}
+	w := r.with(r.craneEnv()...)
+	target := r.gl.Registry() + "/acme/app"
+	out := w.must("regmint", "run", "-q", "-r", target+"=pull", "--", "sh", "-c", "crane digest "+r.image()+" && printf %s "+r.gl.Registry()+" | docker-credential-regmint get")
+	secret := out[strings.Index(out, "glpat-"):]
+	secret = secret[:strings.IndexByte(secret, '"')]
+	token := r.gl.Token(secret)
+	if token == nil || !slices.Equal(token.Scopes, []string{gitlab.ReadRegistry}) || !strings.HasPrefix(token.Name, "regmint-") {
+		t.Fatalf("%+v", token)
+	}
+	r.eventually("the token of the job is revoked", func() bool { return len(r.living()) == 0 && !token.Active() })
+	if x := w.run("regmint", "run", "-q", "-r", target+"=pull", "--", "crane", "copy", r.image(), r.gl.Registry()+"/acme/app/two:1"); x.code == 0 {
+		t.Error("a job for pull pushed")
+	}
+	if x := w.run("regmint", "run", "-q", "-r", target+"=push", "--", "crane", "copy", r.image(), r.gl.Registry()+"/acme/app/two:1"); x.code != 0 {
+		t.Errorf("a job for push: %s", x)
+	}
+	r.eventually("all tokens of jobs are revoked", func() bool { return len(r.living()) == 0 })
+	if x := w.run("regmint", "run", "-q", "-r", r.gl.Registry()+"/other/app=pull", "--", "docker-credential-regmint", "get"); strings.Contains(x.out, "glpat-") {
+		t.Errorf("a repository outside of the project: %s", x)
+	}
+}
+
+func TestGitLabNativeTokensCleanUp(t *testing.T) {
+	r := newGitLab(t, gitlab.Options{})
+	r.configure(r.account(r.secret(r.jane.Token(gitlab.TokenSpec{Scopes: []string{gitlab.API}}).Secret)))
+	r.pushPull(r.image())
+	token := strings.TrimSpace(r.must("regmint", "get", r.gl.Registry()+"/acme/app=delete", "--native", "--format", "bare"))
+	path := "/projects/" + url.PathEscape("acme/app") + "/registry/repositories"
+	if s := r.api(http.MethodGet, path, "PRIVATE-TOKEN", token); s != 200 {
+		t.Errorf("list: %d", s)
+	}
+	job := r.app.Job(r.jane)
+	other := r.with(job.Env()...)
+	r.configure()
+	token = strings.TrimSpace(other.must("regmint", "get", r.gl.Registry()+"/acme/app=delete", "--native", "--format", "bare"))
+	if s := r.api(http.MethodGet, path, "JOB-TOKEN", token); s != 200 {
+		t.Errorf("list with the job's token: %d", s)
+	}
+	if x := other.run("regmint", "get", r.gl.Registry()+"/acme/other=delete", "--native"); x.code != 7 || !strings.Contains(x.err, "own project") {
+		t.Errorf("another project with the job's token: %s", x)
+	}
+	r.configure(r.account(r.secret(r.jane.Token(gitlab.TokenSpec{Scopes: registryScopes}).Secret)))
+	before := r.cloud.Count(func(q fakecloud.Request) bool { return strings.Contains(q.Path, "/registry/") })
+	if x := r.regmint("get", r.gl.Registry()+"/acme/app=delete", "--native"); x.code != 7 || !strings.Contains(x.err, "scope api") || !strings.Contains(x.err, "read_registry") {
+		t.Errorf("without the scope: %s", x)
+	}
+	if n := r.cloud.Count(func(q fakecloud.Request) bool { return strings.Contains(q.Path, "/registry/") }); n != before {
+		t.Error("GitLab was asked to clean up")
+	}
+}
+
+func TestGlabThatIsAbsentOrLoggedOutIsSaidInOneLine(t *testing.T) {
+	r := newGitLab(t, gitlab.Options{})
+	r.configure(r.account("glab = true"))
+	if a := r.get(r.gl.Registry()); !strings.Contains(a.failure, "glab is not installed") {
+		t.Errorf("absent: %+v", a)
+	}
+	cli := r.borrow()
+	cli.LogOut(t, r.glabDir())
+	r.must("regmint", "agent", "restart", "--force")
+	if a := r.get(r.gl.Registry()); !strings.Contains(a.failure, "glab is not logged in") || !strings.Contains(a.failure, "glab auth login") {
+		t.Errorf("logged out: %+v", a)
+	}
+	cli.LogInToken(t, r.glabDir(), r.jane.Token(gitlab.TokenSpec{Scopes: []string{gitlab.API}}))
+	r.eventually("the new login of glab is used", func() bool { return r.get(r.gl.Registry()).Secret != "" })
+}
+
+func TestGitLabLoginSavesATokenThatIsWatched(t *testing.T) {
+	r := newGitLab(t, gitlab.Options{})
+	if x := r.regmint("login", "--no-wire", r.gl.Registry()); x.code == 0 || !strings.Contains(x.err, "https://gitlab.com/-/user_settings/personal_access_tokens?name=regmint&scopes=read_registry,write_registry") {
+		t.Errorf("without a token: %s", x)
+	}
+	bad := r.jane.Token(gitlab.TokenSpec{Scopes: []string{gitlab.ReadUser}})
+	if x := r.feed(bad.Secret, "regmint", "login", "--no-wire", "--provider", "gitlab", "-u", "jane", "--password-stdin", r.gl.Registry()); x.code == 0 || !strings.Contains(x.err, "read_registry") {
+		t.Errorf("a token without a scope: %s", x)
+	}
+	pat := r.jane.Token(gitlab.TokenSpec{Scopes: registryScopes})
+	x := r.feed(pat.Secret, "regmint", "login", "--no-wire", "--provider", "gitlab", "-u", "jane", "--password-stdin", r.gl.Registry())
+	if x.code != 0 || !strings.Contains(x.err, "logged in to registry.gitlab.com") || !strings.Contains(x.err, "valid until") {
+		t.Fatalf("%s", x)
+	}
+	r.pushPull(r.image())
+}
