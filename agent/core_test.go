@@ -370,6 +370,9 @@ func TestHubItemsAreNeverTheHubCredential(t *testing.T) {
 func TestOnlyAnswersForItsTargets(t *testing.T) {
 	r := newRig(t, account("a", "a.example"), account("b", "b.example"))
 	j := r.job(api.JobRequest{Targets: []string{"a.example/team/app=pull"}, Only: true}, nil)
+	if resp := r.want(j, "b.example", api.NotFound, "--only"); !strings.HasPrefix(resp.Message, "b.example: ") || strings.Contains(resp.Message, "login") {
+		t.Errorf("a login would not help: %s", resp.Message)
+	}
 	r.want(j, "a.example", api.OK, "a-")
 	r.want(j, "b.example", api.NotFound, "")
 	if l := r.List(j, api.ListRequest{}); len(l.Entries) != 1 {

@@ -138,7 +138,7 @@ func nativeTooWide(q asked, cred providers.Native) error {
 	}
 	return &providers.Error{
 		Kind: providers.Denied, Host: q.host,
-		Err:  errors.New("its own API knows no token for " + describe(q.grants) + " here"),
+		Err:  errors.New("a token for its own API cannot be narrowed to " + describe(q.grants)),
 		Hint: "a clean-up asks for =delete, and its job too",
 	}
 }
@@ -228,7 +228,9 @@ func (c *Core) ask(s *snapshot, j *job, req *api.GetRequest) (asked, *api.GetRes
 			return q, failure{host: key.Host, err: &providers.Error{Kind: providers.Denied, Host: key.Host, Err: errors.New(why)}}.response()
 		}
 		if !j.allows(key.Host) {
-			return q, &api.GetResponse{Outcome: api.NotFound}
+			return q, &api.GetResponse{Outcome: api.NotFound, Message: message(key.Host, &providers.Error{
+				Kind: providers.NoAccount, Err: errors.New("not one of the hosts that this job is for (--only)"), Hint: "open the job with -r " + key.Host.String() + " too",
+			})}
 		}
 	}
 	pick := c.choice(j, key.Host, req.Account)
