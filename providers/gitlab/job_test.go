@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gitlab_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/regmint/regmint/providers"
+	"github.com/regmint/regmint/providers/gitlab"
+	fake "github.com/regmint/regmint/test/fakecloud/gitlab"
+)
+
+// maker opens an account that makes tokens for jobs.
+func (r *rig) maker(o gitlab.Options) (providers.Source, *fake.Token) {
+	r.t.Helper()
+	pat := r.jane.Token(fake.TokenSpec{Name: "maker", Scopes: []string{fake.API}})
+	if o.Group == "" && o.Project == "" {
+		o.Project = "acme/app"
+	}
+	return r.open(o, r.withSecret(pat.Secret)), pat
+}
+
+// made are the living tokens of jobs.
+func (r *rig) made() []*fake.Token {
+	return slices.DeleteFunc(r.gl.Tokens(), func(t *fake.Token) bool { return !strings.HasPrefix(t.Name, "regmint-") })
+}
+
+func TestTokenOfAJobDoesWhatTheJobAskedFor(t *testing.T) {
+	r := newRig(t, fake.Options{})
+	s, pat := r.maker(gitlab.Options{})
+	for _, tt := range []struct {
+		grants []providers.Grant
+		scopes []string
+		can    []providers.Grant
+		cannot []providers.Grant
+		wider  bool
+	}{
+		{[]providers.Grant{{Access: providers.Pull}}, []string{fake.ReadRegistry}, []providers.Grant{pull("acme/app")}, []providers.Grant{push("acme/app")}, false},
+		{[]providers.Grant{pull("acme/app/web")}, []string{fake.ReadRegistry}, []providers.Grant{pull("acme/app/web")}, []providers.Grant{push("acme/app/web")}, true},
+		{nil, registryScopes, []providers.Grant{push("acme/app")}, []providers.Grant{{Repository: "acme/app", Access: providers.Delete}}, false},
+		{[]providers.Grant{push("acme/app")}, registryScopes, []providers.Grant{push("acme/app")}, nil, true},
+		{[]providers.Grant{{Access: providers.Delete}}, []string{fake.API}, []providers.Grant{{Repository: "acme/app", Access: providers.Delete}}, nil, false},
+	} {
+		q := r.request("7f3a", tt.grants...)
+		c := r.mint(s, q)
+		token := r.gl.Token(c.Secret.Reveal())
+		if token == nil || token.Secret == pat.Secret || !slices.Equal(token.Scopes, tt.scopes) || !strings.HasPrefix(token.Name, "regmint-7f3a-") || c.Wider != tt.wider {
+			t.Errorf("%v: %+v, wider %v", tt.grants, token, c.Wider)
+			continue
+		}
+		if !c.ExpiresAt.Equal(token.Expires()) || c.Life() > 25*time.Hour || c.Life() < time.Hour-time.Minute {
+			t.Errorf("ends %v", c.ExpiresAt)
+		}
+		for _, g := range tt.can {
+			if err := r.verify(s, r.request("", g), c); err != nil {
+				t.Errorf("%v: %v: %v", tt.grants, g, err)
+			}
+		}
+		for _, g := range tt.cannot {
+			r.wantError(r.verify(s, r.request("", g), c), providers.Denied)
+		}
+	}
+}
+
+func TestTwoJobsAreTwoTokensAndNoJobIsTheAccountsOwn(t *testing.T) {
+	r := newRig(t, fake.Options{})
+	s, pat := r.maker(gitlab.Options{})
+	if s.Key(r.request("a")) == s.Key(r.request("b")) || s.Key(r.request("a")) == s.Key(r.request("a", pull(""))) {
+		t.Error("keys of two jobs, or of two accesses, are equal")
+	}
+	a, b := r.mint(s, r.request("a")), r.mint(s, r.request("b"))
+	if a.Secret.Equal(b.Secret) {
+		t.Error("two jobs share a token")
+	}
+	if c := r.mint(s, r.request("")); c.Secret.Reveal() != pat.Secret {
+		t.Error("without a job it is the account's own token")
+	}
+	rv := s.(providers.Revoker)
+	if err := rv.Revoke(t.Context(), r.request("a"), a); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.made(); len(got) != 1 || got[0].Secret != b.Secret.Reveal() {
+		t.Errorf("%d are left", len(got))
+	}
+	if err := rv.Revoke(t.Context(), r.request("a"), a); err != nil {
+		t.Errorf("twice: %v", err)
+	}
+	if err := rv.Revoke(t.Context(), r.request(""), providers.Credential{Secret: providers.NewSecret(pat.Secret)}); err != nil || !pat.Active() {
+		t.Error("the account's own token is revoked")
+	}
+}
+
+func TestTokenWhoseAnswerWasLostIsFoundByItsName(t *testing.T) {
+	r := newRig(t, fake.Options{})
+	s, _ := r.maker(gitlab.Options{})
+	other := r.mint(s, r.request("7f3ab"))
+	r.gl.Lose(fake.CreateToken, 1)
+	if _, err := s.Mint(t.Context(), r.request("7f3a")); providers.KindOf(err) != providers.Unavailable {
+		t.Fatal(err)
+	}
+	if n := len(r.made()); n != 2 {
+		t.Fatalf("%d tokens", n)
+	}
+	for range 2 {
+		if err := s.(providers.Sweeper).Sweep(t.Context(), r.request("7f3a")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := r.made(); len(got) != 1 || got[0].Secret != other.Secret.Reveal() {
+		t.Errorf("%d tokens are left, and one is of another job", len(got))
+	}
+}
+
+func TestRenewalsOfAJobAreRevokedWithIt(t *testing.T) {
+	r := newRig(t, fake.Options{})
+	s, maker := r.maker(gitlab.Options{})
+	r.mint(s, r.request("j"))
+	last := r.mint(s, r.request("j"))
+	if err := s.(providers.Revoker).Revoke(t.Context(), r.request("j"), last); err != nil || len(r.made()) != 0 {
+		t.Errorf("%v, %d left", err, len(r.made()))
+	}
+	last = r.mint(s, r.request("j"))
+	maker.Revoke()
+	if err := s.(providers.Revoker).Revoke(t.Context(), r.request("j"), last); err != nil || len(r.made()) != 0 {
+		t.Errorf("after the maker is gone: %v, %d left", err, len(r.made()))
+	}
+}
+
+func TestTokensThatCannotBeMadeSayWhy(t *testing.T) {
+	r := newRig(t, fake.Options{})
+	s, _ := r.maker(gitlab.Options{})
+	_, err := s.Mint(t.Context(), r.request("j", pull("acme/application")))
+	r.wantError(err, providers.Denied, "outside of project acme/app")
+	s, _ = r.maker(gitlab.Options{Project: "acme/none"})
+	_, err = s.Mint(t.Context(), r.request("j"))
+	r.wantError(err, providers.Misconfigured, "no project acme/none")
+	dev := r.gl.User("dev")
+	r.app.Add(dev, fake.Developer)
+	s = r.open(gitlab.Options{Project: "acme/app"}, r.withSecret(dev.Token(fake.TokenSpec{Scopes: []string{fake.API}}).Secret))
+	if _, err = s.Mint(t.Context(), r.request("j")); err == nil || !strings.Contains(err.Error(), "project acme/app") {
+		t.Errorf("a developer: %v", err)
+	}
+	s = r.open(gitlab.Options{Project: "acme/app"}, r.withSecret(r.jane.Token(fake.TokenSpec{Scopes: registryScopes}).Secret))
+	_, err = s.Mint(t.Context(), r.request("j"))
+	r.wantError(err, providers.Denied)
+	if n := len(r.made()); n != 0 {
+		t.Errorf("%d tokens are there", n)
+	}
+}
