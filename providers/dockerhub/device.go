@@ -46,12 +46,28 @@ func (s *source) device(ctx context.Context, h providers.Host, p oauth.Pair) (pr
 			return c, nil
 		}
 	}
-	dead := p.Made
-	client := s.oauth(h)
-	if _, err := client.Fresh(ctx, s.deps, s.account.Password, time.Minute); err != nil {
+	made, err := s.remake(ctx, h, p.Made, time.Minute)
+	if providers.KindOf(err) == providers.LoginRequired && p.Live(s.deps.Now(), time.Minute) {
+		// The access token was ended before its time: the refresh token may live.
+		made, err = s.remake(ctx, h, p.Made, forcedRefresh)
+	}
+	if err != nil {
 		return providers.Credential{}, err
 	}
-	p, err := client.Update(ctx, s.deps, s.account.Password, func(p *oauth.Pair) error {
+	return s.made(made), nil
+}
+
+// forcedRefresh is longer than any access token lives.
+const forcedRefresh = 10 * 365 * 24 * time.Hour
+
+// remake puts another token in the place of dead, with an access token that has
+// minLeft left.
+func (s *source) remake(ctx context.Context, h providers.Host, dead string, minLeft time.Duration) (oauth.Pair, error) {
+	client := s.oauth(h)
+	if p, err := client.Fresh(ctx, s.deps, s.account.Password, minLeft); err != nil {
+		return p, err
+	}
+	return client.Update(ctx, s.deps, s.account.Password, func(p *oauth.Pair) error {
 		if p.Made != dead {
 			return nil // another process was here
 		}
@@ -59,10 +75,6 @@ func (s *source) device(ctx context.Context, h providers.Host, p oauth.Pair) (pr
 		p.Made = token.Reveal()
 		return err
 	})
-	if err != nil {
-		return providers.Credential{}, err
-	}
-	return s.made(p), nil
 }
 
 // checkLimit leaves time for a client whose registry hangs.

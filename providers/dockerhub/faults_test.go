@@ -4,6 +4,7 @@ package dockerhub
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/regmint/regmint/providers"
@@ -61,7 +62,6 @@ func TestEveryFaultHasItsKindAndItsTime(t *testing.T) {
 				if err == nil {
 					t.Fatal("no error")
 				}
-				r := &rig{t: t, log: log, secrets: map[string]string{"": secret}}
 				kind := f.Kind
 				switch {
 				case kind == "":
@@ -69,11 +69,11 @@ func TestEveryFaultHasItsKindAndItsTime(t *testing.T) {
 				case f.Name == "401" && name == "connection":
 					kind = providers.Denied
 				}
-				e, ok := err.(*providers.Error)
+				e, ok := errors.AsType[*providers.Error](err)
 				if !ok || e.Kind != kind || e.Host != providers.DockerHub {
 					t.Errorf("want %s, got %T %v", kind, err, err)
 				}
-				if len(httpxtest.Leaks(err.Error()+r.log.String(), secret)) > 0 {
+				if len(httpxtest.Leaks(err.Error()+log.String(), secret)) > 0 {
 					t.Errorf("a secret in %v", err)
 				}
 			})

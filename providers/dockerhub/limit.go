@@ -26,7 +26,7 @@ const (
 // long its window is; only where it sends a reset is one told.
 func (s *source) RateLimit(ctx context.Context, r providers.Request, c providers.Credential) (providers.RateLimit, error) {
 	if r.Host != providers.DockerHub {
-		return providers.RateLimit{}, s.fail(r.Host, providers.Misconfigured, "", errors.New("Docker Hub's pull limit is that of docker.io"))
+		return providers.RateLimit{}, s.fail(r.Host, providers.Misconfigured, "", errors.New("the pull limit of Docker Hub is that of docker.io"))
 	}
 	reg, err := registryauth.Probe(ctx, s.registry(r.Host))
 	if err != nil {

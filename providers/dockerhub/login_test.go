@@ -72,6 +72,26 @@ func TestADeletedTokenIsMadeAnewByOneProcess(t *testing.T) {
 	r.works(s, "acme/app=push")
 }
 
+// An access token may end before its time: a sign-out elsewhere, a clock.
+func TestAnAccessTokenThatEndedEarlyIsRefreshed(t *testing.T) {
+	r := newRig(t)
+	quick(r)
+	r.hub.Set(func(o *hub.Options) { o.AccessLife = time.Second })
+	s := r.loggedIn()
+	p := r.pair(s)
+	p.ExpiresAt = r.cloud.Now().Add(time.Hour)
+	r.secrets["keyring:hub"] = p.Secret().Reveal()
+	r.hub.Set(func(o *hub.Options) { o.AccessLife = time.Hour })
+	r.cloud.Advance(2 * time.Second)
+	for _, g := range r.bot.Generated() {
+		g.Revoke()
+	}
+	r.works(s, "acme/app=push")
+	if n := r.hub.Counts(); n.Refreshes != 1 || n.Generated != 2 {
+		t.Errorf("%+v", n)
+	}
+}
+
 func TestAnEndedSessionAsksForALogin(t *testing.T) {
 	r := newRig(t)
 	quick(r)

@@ -61,7 +61,7 @@ func TestARefusedSecretIsNamedForWhatItIs(t *testing.T) {
 	oat.Revoke()
 	for _, c := range []struct{ user, secret, want string }{
 		{"acme-bot", pat.Secret, "personal access token of acme-bot"},
-		{"acme", oat.Secret, "organisation access token as acme"},
+		{"acme", oat.Secret, "organisation access token of acme"},
 		{"acme-bot", "wrong-horse-wrong-battery", "only access tokens work"},
 	} {
 		s := r.open(r.as(c.user, c.secret))

@@ -73,7 +73,7 @@ func (s *source) CheckNative(ctx context.Context, r providers.Request) error {
 
 func (s *source) patRefused(h providers.Host) error {
 	return s.fail(h, providers.Denied, "use an organisation access token or the password, or run: regmint login "+h.String(),
-		errors.New("Docker Hub's API deletes nothing for a personal access token"))
+		errors.New("the API of Docker Hub deletes nothing for a personal access token"))
 }
 
 // MintNative implements providers.NativeMinter: a token of Docker Hub's API.
@@ -166,7 +166,7 @@ func (s *source) secondFactor(ctx context.Context, h providers.Host, half provid
 	res, err := s.call(ctx, h, "/v2/users/2fa-login", map[string]string{"login_2fa_token": half.Reveal(), "code": strings.TrimSpace(code.Reveal())}, half, code)
 	if err != nil {
 		if res != nil && res.Status == http.StatusUnauthorized {
-			return providers.Secret{}, s.fail(h, providers.LoginRequired, "see what "+s.plan.TwoFactorCode.String()+" gives", errors.New("Docker Hub refuses the code of two-factor authentication"))
+			return providers.Secret{}, s.fail(h, providers.LoginRequired, "see what "+s.plan.TwoFactorCode.String()+" gives", errors.New("the code of two-factor authentication is refused"))
 		}
 		return providers.Secret{}, s.refusedAPI(res, err)
 	}
@@ -193,7 +193,7 @@ func (s *source) tokenIn(h providers.Host, res *httpx.Response, key string) (pro
 		err = errors.New("the answer holds no token")
 	}
 	if err != nil {
-		return providers.Secret{}, s.fail(h, providers.Unavailable, "", fmt.Errorf("Docker Hub API: %w", err))
+		return providers.Secret{}, s.fail(h, providers.Unavailable, "", fmt.Errorf("the API of Docker Hub: %w", err))
 	}
 	return providers.NewSecret(token), nil
 }

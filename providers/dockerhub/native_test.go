@@ -3,6 +3,7 @@
 package dockerhub
 
 import (
+	"errors"
 	"net/http"
 	"testing"
 	"time"
@@ -73,7 +74,7 @@ func TestTwoFactorAuthenticationNeedsACode(t *testing.T) {
 	}
 	r.secrets["exec:/usr/bin/totp"] = "654321"
 	_, err = r.open(a).MintNative(t.Context(), request(t))
-	r.fails(err, providers.LoginRequired, "refuses the code")
+	r.fails(err, providers.LoginRequired, "is refused")
 }
 
 func TestAPIRefusalsSayWhatToDo(t *testing.T) {
@@ -102,7 +103,7 @@ func TestALimitOfTheAPISaysUntilWhen(t *testing.T) {
 	r.hub.LimitAPI(0, until)
 	_, err := r.open(r.as("acme", r.acme.OAT(hub.RepoAdmin).Secret)).MintNative(t.Context(), request(t))
 	r.fails(err, providers.Unavailable, "429", "not before "+until.UTC().Format(time.RFC3339))
-	if e, ok := err.(*providers.Error); !ok || e.RetryAfter < 6*time.Minute || e.RetryAfter > 7*time.Minute {
+	if e, ok := errors.AsType[*providers.Error](err); !ok || e.RetryAfter < 6*time.Minute || e.RetryAfter > 7*time.Minute {
 		t.Errorf("retry after: %+v", err)
 	}
 }

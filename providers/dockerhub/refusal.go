@@ -23,7 +23,7 @@ const maxRetryAfter = time.Hour
 func (s *source) limited(res *httpx.Response, e *providers.Error) error {
 	out := *e
 	out.Kind = providers.Unavailable
-	out.Err = errors.New("Docker Hub's API allows no more requests for now (HTTP 429)")
+	out.Err = errors.New("the API of Docker Hub allows no more requests for now (HTTP 429)")
 	for _, k := range []string{"X-Retry-After", "X-Ratelimit-Reset", "Retry-After"} {
 		n, err := strconv.ParseInt(strings.TrimSpace(res.Header.Get(k)), 10, 64)
 		if err != nil || n <= 0 {
@@ -65,12 +65,12 @@ func (s *source) refusedAPI(res *httpx.Response, err error) error {
 	case http.StatusTooManyRequests:
 		return s.limited(res, e)
 	case http.StatusUnauthorized:
-		out.Err, out.Hint = s.said("Docker Hub API", err), s.loginHint(err, e.Host)
+		out.Err, out.Hint = s.said("the API of Docker Hub", err), s.loginHint(err, e.Host)
 	case http.StatusForbidden:
 		if isPATRefusal(err) {
 			return s.patRefused(e.Host)
 		}
-		out.Err = s.said("Docker Hub API", err)
+		out.Err = s.said("the API of Docker Hub", err)
 	default:
 		return err
 	}
@@ -115,13 +115,13 @@ func (s *source) explain(err error, c providers.Credential) error {
 	switch {
 	case s.plan.kind == byOIDC:
 		out.Kind, out.Hint = providers.Denied, "see whether the connection is of the organisation, in Docker Home"
-		out.Err = fmt.Errorf("Docker Hub refuses the connection's token as %s", who)
+		out.Err = fmt.Errorf("the connection's token is refused as %s", who)
 	case c.Username == registryauth.TokenUser:
-		out.Err, out.Hint = errors.New("Docker Hub refuses the identity token"), again
+		out.Err, out.Hint = errors.New("the identity token is refused"), again
 	case sortOf(c.Secret) == personalToken:
-		out.Err, out.Hint = fmt.Errorf("Docker Hub refuses the personal access token of %s: expired, revoked or of another user", who), again
+		out.Err, out.Hint = fmt.Errorf("the personal access token of %s is refused: expired, revoked or of another user", who), again
 	case sortOf(c.Secret) == organisationToken:
-		out.Err, out.Hint = fmt.Errorf("Docker Hub refuses the organisation access token as %s: expired, revoked or of another organisation", who), again
+		out.Err, out.Hint = fmt.Errorf("the organisation access token of %s is refused: expired, revoked or of another organisation", who), again
 	default:
 		out.Err = fmt.Errorf("incorrect username or password of %s", who)
 		out.Hint = "with 2FA or SSO only access tokens work: " + again

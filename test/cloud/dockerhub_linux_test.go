@@ -65,7 +65,17 @@ func TestAPersonLogsInToDockerHubWithACode(t *testing.T) {
 	for _, g := range r.bot.Generated() {
 		g.Revoke()
 	}
-	r.configure()
+	if y := r.regmint("refresh", "docker.io"); y.code == 0 {
+		t.Errorf("refreshed: %s", y)
+	}
+	if a := r.get("docker.io"); !strings.Contains(a.failure, "regmint login docker.io") {
+		t.Errorf("a session that ended: %+v", a)
+	}
+	r.approve(t, r.bot)
+	if y := r.terminal(nil, "regmint", "login", "--no-browser", "--no-wire", "docker.io"); y.code != 0 {
+		t.Fatalf("again: %s", y)
+	}
+	r.pushPull(hubApp)
 	r.must("regmint", "logout", "docker.io")
 	if a := r.get("docker.io"); !a.notFound {
 		t.Errorf("logged out: %+v", a)
