@@ -77,7 +77,11 @@ func (u *loginUI) Device(_ context.Context, d providers.Device) error {
 		opened = a.openBrowser(address)
 	}
 	if opened {
-		a.say("a browser opens for %s; compare the code there: %s", what, d.Code)
+		task := "enter"
+		if d.Complete != "" { // it shows the code itself
+			task = "compare"
+		}
+		a.say("a browser opens for %s; %s the code there: %s", what, task, d.Code)
 		a.say("where it does not, open %s and enter the code", d.URL)
 	} else {
 		a.say("for %s open %s and enter the code %s", what, d.URL, d.Code)
