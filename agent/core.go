@@ -62,6 +62,7 @@ type Core struct {
 	asked    map[providers.Host]time.Time // hosts asked for under wildcards
 	erased   map[providers.Host]time.Time
 	revoked  *revocations
+	limits   limits
 	settled  map[string]time.Time // interrupted rotations asked about
 	reloadMu sync.Mutex
 
@@ -100,6 +101,7 @@ func NewCore(ctx context.Context, o CoreOptions) (*Core, error) {
 		settled:  map[string]time.Time{},
 	}
 	_, _ = rand.Read(c.salt[:])
+	c.limits.known = map[minter.ID]knownLimit{}
 	c.revoked = &revocations{c: c, entries: map[string]*made{}}
 	c.mint = minter.New(ctx, minter.Config{Now: o.Clock, Log: o.Log})
 	s, err := c.load(true)

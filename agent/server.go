@@ -48,6 +48,7 @@ func (a *Agent) newServer() *http.Server {
 	mux := http.NewServeMux()
 	post := func(path string, h http.HandlerFunc) { mux.HandleFunc("POST /v1/"+path, h) }
 	post("get", a.handleGet)
+	post("check", a.handleCheck)
 	post("store", a.handleStore)
 	post("erase", a.handleErase)
 	post("list", a.handleList)
@@ -168,6 +169,15 @@ func (a *Agent) handleGet(w http.ResponseWriter, r *http.Request) {
 	send(w, http.StatusOK, api.EncodeGetResponse(resp))
 }
 
+func (a *Agent) handleCheck(w http.ResponseWriter, r *http.Request) {
+	var req api.GetRequest
+	if !readWith(w, r, maxBody, func(b []byte) error { return api.ParseGetRequest(b, &req) }) {
+		return
+	}
+	a.touch()
+	reply(w, http.StatusOK, a.core.Check(r.Context(), infoOf(r).job, &req))
+}
+
 func (a *Agent) handleStore(w http.ResponseWriter, r *http.Request) {
 	var l api.Login
 	if !read(w, r, maxBody, &l) {
@@ -211,6 +221,9 @@ func (a *Agent) handleStatus(w http.ResponseWriter, r *http.Request) {
 	st := a.core.Status(j)
 	st.PID, st.Started, st.Socket = a.o.PID, a.started.UTC(), a.o.Paths.MainSocket()
 	st.Jobs = a.jobStatus(j)
+	if h, err := providers.ParseHost(r.URL.Query().Get("host")); err == nil && j.allows(h) {
+		st.RateLimits = a.core.RateLimits(r.Context(), j, h)
+	}
 	if w := a.binaryChanged(); w != "" {
 		st.Warnings = append(st.Warnings, w)
 	}

@@ -172,6 +172,40 @@ type Status struct {
 	// Revocations are things made for jobs that have ended, and not taken back
 	// yet.
 	Revocations []RevocationStatus `json:"revocations,omitempty"`
+	// RateLimits are set where one host was asked for: GET /v1/status?host=HOST.
+	RateLimits []RateLimitStatus `json:"rate_limits,omitempty"`
+}
+
+// RateLimitStatus is what is left of a product's rate limit.
+type RateLimitStatus struct {
+	Host      string     `json:"host"`
+	Account   string     `json:"account"`
+	Unlimited bool       `json:"unlimited,omitempty"`
+	Limit     int        `json:"limit,omitempty"`
+	Remaining int        `json:"remaining"`
+	Window    int64      `json:"window_seconds,omitempty"`
+	ResetsAt  *time.Time `json:"resets_at,omitempty"`
+	Who       string     `json:"who,omitempty"` // whose limit it is: a user, or an address
+	At        time.Time  `json:"at"`            // when the product said so
+}
+
+// CheckResponse answers POST /v1/check, whose body is that of a get: what the
+// get would answer, less its secret, and what the registry says about it.
+type CheckResponse struct {
+	Outcome   string           `json:"outcome"`
+	Kind      string           `json:"kind,omitempty"`
+	Message   string           `json:"message,omitempty"`
+	NeedEnv   []string         `json:"need_env,omitempty"`
+	Behind    string           `json:"behind,omitempty"`
+	Account   string           `json:"account,omitempty"`
+	Username  string           `json:"username,omitempty"`
+	As        string           `json:"as,omitempty"`       // where the credential comes from, in words
+	Verified  bool             `json:"verified,omitempty"` // the registry was asked, and said yes
+	Native    bool             `json:"native,omitempty"`   // the rights of a clean-up are there
+	Wider     bool             `json:"wider,omitempty"`
+	ExpiresAt int64            `json:"expires_at,omitempty"` // Unix seconds; 0 = no known expiry
+	RateLimit *RateLimitStatus `json:"rate_limit,omitempty"`
+	Version   string           `json:"version,omitempty"`
 }
 
 // RotationStatus is the long-lived secret of one account.

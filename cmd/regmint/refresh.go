@@ -111,7 +111,7 @@ func (a *app) stillAccepted(ctx context.Context, key string, resp *api.GetRespon
 
 // refreshAll renews what the agent knows by name or holds in memory.
 func (a *app) refreshAll(ctx context.Context) error {
-	st, err := a.agentStatus(ctx)
+	st, err := a.agentStatus(ctx, "")
 	if err != nil {
 		return err
 	}

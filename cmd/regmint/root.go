@@ -26,7 +26,7 @@ for this host, 7 denied, 130 interrupted.`,
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	root.AddCommand(
-		newLoginCmd(a), newLogoutCmd(a), newGetCmd(a), newRefreshCmd(a), newRotateCmd(a), newStatusCmd(a), newRunCmd(a),
+		newLoginCmd(a), newLogoutCmd(a), newGetCmd(a), newRefreshCmd(a), newRotateCmd(a), newCheckCmd(a), newStatusCmd(a), newRunCmd(a),
 		newInstallCmd(a), newUninstallCmd(a), newAgentCmd(a), newLockCmd(a), newUnlockCmd(a),
 		newConfigCmd(a), newProvidersCmd(a), newExplainCmd(a), newDirectCmd(a), newVersionCmd(a),
 	)

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -62,7 +63,7 @@ func (a *app) status(ctx context.Context, o statusOptions) error {
 	case o.watch:
 		return a.watch(ctx, o)
 	}
-	st, err := a.agentStatus(ctx)
+	st, err := a.agentStatus(ctx, o.host)
 	if err != nil {
 		return err
 	}
@@ -98,15 +99,19 @@ func (a *app) page(st api.Status, host string) string {
 	return statusView{st: st, host: host, now: a.now(), colour: a.colour(), bars: a.isTerminal(a.out)}.render()
 }
 
-// agentStatus asks the agent that answers here.
-func (a *app) agentStatus(ctx context.Context) (api.Status, error) {
+// agentStatus asks the agent that answers here. For a host it says more.
+func (a *app) agentStatus(ctx context.Context, host string) (api.Status, error) {
 	var st api.Status
+	path := "/v1/status"
+	if host != "" {
+		path += "?host=" + url.QueryEscape(host)
+	}
 	c, err := a.connect(ctx)
 	if err != nil {
 		return st, err
 	}
 	defer c.Close()
-	if err := call(ctx, c, "GET", "/v1/status", nil, &st); err != nil {
+	if err := call(ctx, c, "GET", path, nil, &st); err != nil {
 		return st, err
 	}
 	a.sawVersion(st.Version)
@@ -138,7 +143,7 @@ func (a *app) watch(ctx context.Context, o statusOptions) error {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {
-		st, err := a.agentStatus(ctx)
+		st, err := a.agentStatus(ctx, o.host)
 		if err != nil {
 			return err
 		}

@@ -9,10 +9,13 @@ import (
 	"github.com/regmint/regmint/agent/api"
 )
 
-// chores are lines about what regmint does by itself: rotations on a schedule,
+// chores are lines about what is left of rate limits, rotations on a schedule,
 // and what is still to be taken back.
 func (v statusView) chores() []cell {
 	var out []cell
+	for _, l := range v.st.RateLimits {
+		out = append(out, cell{l.Host + ": " + limitText(l), plain})
+	}
 	for _, r := range v.st.Rotations {
 		out = append(out, v.rotation(r))
 	}
