@@ -277,6 +277,28 @@ func TestNativeTokensOfDockerHubCleanUp(t *testing.T) {
 	}
 }
 
+func TestATokenSavedForDockerHubHasItsLimitAndItsAPI(t *testing.T) {
+	t.Parallel()
+	r := newHub(t, dockerhub.Options{})
+	r.hub.LimitPulls(100)
+	oat := r.acme.OAT(dockerhub.RepoAdmin).Secret
+	if x := r.feed(oat, "regmint", "login", "docker.io", "-u", "acme", "--provider", "dockerhub", "--password-stdin", "--no-wire"); x.code != 0 {
+		t.Fatal(x)
+	}
+	r.pushPull(hubApp)
+	if m := r.jsonGet("docker.io/acme/app=delete", "--native"); !strings.Contains(fmt.Sprint(m), "WERF_REPO_DOCKER_HUB_TOKEN") {
+		t.Errorf("%v", m)
+	}
+	if x := r.feed("wrong-"+oat, "regmint", "login", "docker.io", "-u", "acme", "--password-stdin", "--no-wire"); x.code == 0 || !strings.Contains(x.err, "incorrect username or password") {
+		t.Errorf("a wrong token: %s", x)
+	}
+	r.mustGet("docker.io")
+	r.must("regmint", "logout", "docker.io")
+	if a := r.get("docker.io"); !a.notFound {
+		t.Errorf("logged out: %+v", a)
+	}
+}
+
 // An expired login is said to be so: in jobs, and wherever nobody allowed less.
 func TestAnExpiredDockerLoginIsNotAnonymous(t *testing.T) {
 	t.Parallel()
