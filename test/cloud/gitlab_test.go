@@ -5,6 +5,7 @@
 package cloud
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/regmint/regmint/test/fakecloud"
@@ -322,4 +324,48 @@ func TestGitLabLoginSavesATokenThatIsWatched(t *testing.T) {
 		t.Fatalf("%s", x)
 	}
 	r.pushPull(r.image())
+}
+
+// The journal outlives the agent that wrote it, and names find what it lost.
+func TestGitLabTokensOfAKilledJobAreSwept(t *testing.T) {
+	for name, tt := range map[string]struct {
+		agent bool // is killed too
+		lost  bool // the answer to the making of a token
+	}{"the wrapper": {}, "the wrapper and the agent": {agent: true}, "with an answer lost": {agent: true, lost: true}} {
+		t.Run(name, func(t *testing.T) {
+			r := newGitLab(t, gitlab.Options{})
+			r.maker()
+			if tt.lost {
+				r.gl.Lose(gitlab.CreateToken, 1)
+			}
+			cmd := exec.Command(r.find("regmint"), "run", "-q", "-r", r.gl.Registry()+"/acme/app=pull", "--", "sh", "-c",
+				"printf %s "+r.gl.Registry()+" | docker-credential-regmint get >/dev/null; touch "+r.path("asked")+"; exec sleep 60")
+			cmd.Env, cmd.Dir, cmd.SysProcAttr = r.environ(), r.home, &syscall.SysProcAttr{Setpgid: true}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			kill := sync.OnceFunc(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); _ = cmd.Wait() })
+			defer kill()
+			r.eventually("the job has asked", func() bool { _, err := os.Stat(r.path("asked")); return err == nil })
+			if n := len(r.living()); n != 1 {
+				t.Fatalf("%d tokens of the job", n)
+			}
+			if tt.agent {
+				var st struct {
+					PID int `json:"pid"`
+				}
+				if err := json.Unmarshal([]byte(r.must("regmint", "status", "--format", "json")), &st); err != nil || st.PID < 2 {
+					t.Fatalf("pid %d, %v", st.PID, err)
+				}
+				if err := syscall.Kill(st.PID, syscall.SIGKILL); err != nil {
+					t.Fatal(err)
+				}
+			}
+			kill()
+			if tt.agent {
+				r.must("regmint", "agent", "start")
+			}
+			r.eventually("the token is gone", func() bool { return len(r.living()) == 0 })
+		})
+	}
 }
