@@ -369,3 +369,26 @@ func TestGitLabTokensOfAKilledJobAreSwept(t *testing.T) {
 		})
 	}
 }
+
+func TestGitLabTokenRotatesAndWorksOn(t *testing.T) {
+	r := newGitLab(t, gitlab.Options{})
+	pat := r.jane.Token(gitlab.TokenSpec{Name: "ci", Scopes: append([]string{gitlab.SelfRotate}, registryScopes...)})
+	if x := r.feed(pat.Secret, "regmint", "login", "--no-wire", "--provider", "gitlab", "-u", "jane", "--password-stdin", r.gl.Registry()); x.code != 0 {
+		t.Fatal(x)
+	}
+	r.pushPull(r.image())
+	x := r.regmint("rotate", r.gl.Registry(), "--dry-run")
+	if x.code != 0 || !strings.Contains(x.out+x.err, `"ci"`) || !strings.Contains(x.out+x.err, "at once") || !pat.Active() {
+		t.Errorf("dry run: %s", x)
+	}
+	if x = r.regmint("rotate", r.gl.Registry()); x.code != 0 || pat.Active() || strings.Contains(x.out+x.err, "glpat-") {
+		t.Fatalf("%s", x)
+	}
+	if a := r.mustGet(r.gl.Registry()); a.Secret == pat.Secret || !r.gl.Token(a.Secret).Active() {
+		t.Error("a dead token is served")
+	}
+	r.pushPull(r.image())
+	if n := r.gl.Counts(); n.Rotations != 1 || n.FamiliesKilled != 0 {
+		t.Errorf("%+v", n)
+	}
+}
