@@ -38,6 +38,9 @@ type cloudOptions struct {
 
 // scriptProviders adds the fake where a script wants it.
 func scriptProviders(ps []providers.Provider) []providers.Provider {
+	if _, err := os.Lstat(filepath.Join(config.Process().Home(), "robots")); err == nil {
+		ps = append([]providers.Provider{fakeMaker{}}, ps...)
+	}
 	if _, err := os.Lstat(filepath.Join(config.Process().Home(), "rotator.url")); err == nil {
 		ps = append([]providers.Provider{fakeRotator{}}, ps...)
 	}
