@@ -19,15 +19,13 @@ import (
 
 // call is one request to the API.
 type call struct {
-	host    providers.Host
-	what    string
-	method  string
-	path    string // below /api/v4, escaped
-	as      token
-	body    any
-	into    any
-	replay  bool
-	secrets []providers.Secret
+	host   providers.Host
+	what   string
+	method string
+	path   string // below /api/v4, escaped
+	as     token
+	body   any
+	into   any
 }
 
 func (s *source) call(ctx context.Context, c call) error {

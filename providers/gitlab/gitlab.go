@@ -85,7 +85,7 @@ type source struct {
 	http    *httpx.Client
 
 	mu      sync.Mutex
-	server  *server // found by the challenge
+	servers map[providers.Host]*server // found by challenges
 	refused refusal
 }
 
@@ -127,9 +127,12 @@ func (s *source) Mint(ctx context.Context, r providers.Request) (providers.Crede
 	if err := s.allows(r, t); err != nil {
 		return providers.Credential{}, err
 	}
+	now := s.deps.Now()
+	if life := time.Duration(s.account.ExpiresIn); life > 0 && t.expires.IsZero() {
+		t.expires = now.Add(life)
+	}
 	return providers.Credential{
-		Username: t.user, Secret: t.secret, IssuedAt: s.deps.Now(), ExpiresAt: t.expires,
-		Wider: len(r.Grants) > 0, Origin: t.origin,
+		Username: t.user, Secret: t.secret, IssuedAt: now, ExpiresAt: t.expires, Wider: len(r.Grants) > 0, Origin: t.origin,
 	}, nil
 }
 

@@ -84,12 +84,23 @@ func (s *source) askGlab(ctx context.Context, at providers.Host) (glabAnswer, er
 	switch {
 	case errors.Is(err, errNoGlab) || ctx.Err() != nil:
 		return a, err
-	case err == nil && json.Unmarshal(out, &a) == nil && a.Type == "success" && a.Token.Token != "":
-		return a, nil
-	case err == nil && a.Type == "error":
-		return a, errNoLogin
+	case err != nil || json.Unmarshal(out, &a) != nil:
+		return s.readGlab(ctx, at)
 	}
-	return s.readGlab(ctx, at)
+	if other, ok := hostOf(a.Instance); ok && other == at && a.Type == "success" && a.Token.Token != "" {
+		return a, nil
+	}
+	// It is logged in elsewhere, or by default elsewhere.
+	b, err := s.readGlab(ctx, at)
+	switch {
+	case err == nil:
+		return b, nil
+	case a.Type == "success":
+		return a, nil // whose it is decides
+	case a.Type == "error":
+		return b, errNoLogin
+	}
+	return b, err
 }
 
 // readGlab reads the configuration of glab by its own word. A login that is

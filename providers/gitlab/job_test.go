@@ -129,6 +129,19 @@ func TestRenewalsOfAJobAreRevokedWithIt(t *testing.T) {
 	}
 }
 
+func TestTokenOfAGroupReachesItsProjects(t *testing.T) {
+	r := newRig(t, fake.Options{})
+	r.gl.Group("acme").Add(r.jane, fake.Owner)
+	s, _ := r.maker(gitlab.Options{Group: "acme", AccessLevel: "developer"})
+	c := r.mint(s, r.request("j", pull("acme/app")))
+	if token := r.gl.Token(c.Secret.Reveal()); token == nil || token.Kind != fake.GroupToken || r.verify(s, r.request("", pull("acme/app")), c) != nil {
+		t.Errorf("%+v", token)
+	}
+	if err := s.(providers.Sweeper).Sweep(t.Context(), r.request("j")); err != nil || len(r.made()) != 0 {
+		t.Errorf("%v, %d left", err, len(r.made()))
+	}
+}
+
 func TestTokensThatCannotBeMadeSayWhy(t *testing.T) {
 	r := newRig(t, fake.Options{})
 	s, _ := r.maker(gitlab.Options{})

@@ -128,6 +128,7 @@ func (r *rig) glab(dir string) *fake.Glab {
 func pull(repository string) providers.Grant {
 	return providers.Grant{Repository: repository, Access: providers.Pull}
 }
+
 func push(repository string) providers.Grant {
 	return providers.Grant{Repository: repository, Access: providers.Push}
 }

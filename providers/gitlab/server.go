@@ -23,6 +23,9 @@ type server struct {
 // realmPath is the path of GitLab's token endpoint below its own URL.
 const realmPath = "/jwt/auth"
 
+// maxServers bounds how many hosts of an account with a wildcard are remembered.
+const maxServers = 64
+
 // knownBase is GitLab's URL where no question has to be asked.
 func (s *source) knownBase(h providers.Host) string {
 	if s.plan.base == "" && slices.Contains(saas, h.String()) {
@@ -47,7 +50,7 @@ func (s *source) gitlab(ctx context.Context, h providers.Host) (*server, error) 
 		return &server{base: base, http: s.http}, nil
 	}
 	s.mu.Lock()
-	known := s.server
+	known := s.servers[h]
 	s.mu.Unlock()
 	if known != nil {
 		return known, nil
@@ -72,9 +75,10 @@ func (s *source) gitlab(ctx context.Context, h providers.Host) (*server, error) 
 	found := &server{base: u.Scheme + "://" + u.Host + path, http: c}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.server == nil && len(s.account.Hosts) == 1 { // several hosts may be of several instances
-		s.server = found
+	if len(s.servers) >= maxServers || s.servers == nil {
+		s.servers = map[providers.Host]*server{}
 	}
+	s.servers[h] = found
 	return found, nil
 }
 

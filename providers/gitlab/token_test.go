@@ -3,6 +3,7 @@
 package gitlab_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -181,6 +182,37 @@ func TestSelfManagedGitLabIsFoundByTheChallenge(t *testing.T) {
 	}
 }
 
+func TestHostsOfAWildcardMayBeOfSeveralInstances(t *testing.T) {
+	r := newRig(t, fake.Options{Host: "one.corp.example", Registry: "images.one.example"})
+	two := fake.New(r.cloud, fake.Options{Host: "two.corp.example", Registry: "images.two.example"})
+	pat := r.jane.Token(fake.TokenSpec{Name: "first", Scopes: registryScopes})
+	s := r.open(gitlab.Options{}, r.withSecret(pat.Secret), func(a *providers.Account) {
+		for _, h := range []string{"*.corp.example", two.Host()} {
+			p, err := providers.ParsePattern(h)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.Hosts = append(a.Hosts, p)
+		}
+	})
+	if c := r.mint(s, providers.Request{Host: httpxtest.Host(t, "one.corp.example")}); !strings.Contains(c.Origin, "first") {
+		t.Errorf("%+v", c)
+	}
+	_, err := s.Mint(t.Context(), providers.Request{Host: httpxtest.Host(t, "two.corp.example")})
+	r.wantError(err, providers.LoginRequired) // the other instance was asked, and does not know it
+}
+
+func TestTokenWithoutAnEndGetsTheAccounts(t *testing.T) {
+	r := newRig(t, fake.Options{})
+	dep := r.app.DeployToken(fake.DeploySpec{Scopes: registryScopes})
+	s := r.open(gitlab.Options{}, r.withSecret(dep.Secret), func(a *providers.Account) {
+		a.Username, a.ExpiresIn = dep.Username, providers.Duration(time.Hour)
+	})
+	if c := r.mint(s, r.request("")); c.Life() != time.Hour {
+		t.Errorf("lives %v", c.Life())
+	}
+}
+
 func TestNativeTokenNeedsTheScopeAPI(t *testing.T) {
 	r := newRig(t, fake.Options{})
 	small := r.jane.Token(fake.TokenSpec{Scopes: registryScopes})
@@ -244,6 +276,5 @@ func TestEveryFaultOfTheAPIHasAKind(t *testing.T) {
 }
 
 func errorOf(err error) (*providers.Error, bool) {
-	e, ok := err.(*providers.Error)
-	return e, ok
+	return errors.AsType[*providers.Error](err)
 }
