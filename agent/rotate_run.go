@@ -49,7 +49,7 @@ func (r *rotation) run(ctx context.Context) (*Rotated, error) {
 		return nil, r.refused(ctx, in, old, err)
 	}
 	r.at("answered")
-	if err := r.insist(ctx, func() error { return r.put(ctx, r.next, rot.Secret) }); err != nil {
+	if err := r.insist(ctx, insistFor, func() error { return r.put(ctx, r.next, rot.Secret) }); err != nil {
 		return nil, fmt.Errorf("the new secret of account %s could not be saved: %w", r.account.Name, err)
 	}
 	r.at("next")
@@ -112,19 +112,20 @@ func (r *rotation) refused(ctx context.Context, in *intent, old providers.Secret
 // only copy.
 const (
 	insistFor   = 10 * time.Minute
+	insistBrief = 3 * time.Second // where the second name has it already
 	insistFirst = 100 * time.Millisecond
 	insistMost  = 15 * time.Second
 )
 
-func (r *rotation) insist(ctx context.Context, do func() error) error {
+func (r *rotation) insist(ctx context.Context, limit time.Duration, do func() error) error {
 	err := do()
 	if err == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, insistFor)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for wait := insistFirst; err != nil; wait = min(2*wait, insistMost) {
-		r.c.o.Log.Error("a new secret is not saved yet; trying again", "account", r.account.Name, "err", err.Error())
+		r.c.o.Log.Error("a new secret is not in its place yet; trying again", "account", r.account.Name, "err", err.Error())
 		t := time.NewTimer(wait)
 		select {
 		case <-t.C:
@@ -140,7 +141,7 @@ func (r *rotation) insist(ctx context.Context, do func() error) error {
 // finish puts the new secret, which the store has under its second name, where
 // the account looks for it.
 func (r *rotation) finish(ctx context.Context, in *intent, secret providers.Secret) error {
-	if err := r.insist(ctx, func() error { return r.replace(ctx, in, secret) }); err != nil {
+	if err := r.insist(ctx, insistBrief, func() error { return r.replace(ctx, in, secret) }); err != nil {
 		return &providers.Error{
 			Kind: providers.KindOf(err), Host: r.host, Err: fmt.Errorf("the new secret is safe, but not in its place yet: %w", err),
 			Hint: "run again: regmint rotate " + r.host.String(),

@@ -118,7 +118,7 @@ func (a *app) rotateApart(ctx context.Context, order rotateOrder) (rotateResult,
 		return r, err
 	}
 	var out bytes.Buffer
-	cmd := exec.Command(exe, "agent", "rotate") //nolint:gosec // ourselves
+	cmd := exec.Command(exe, "agent", "rotate") //nolint:gosec,noctx // ourselves; it outlives what we wait for
 	cmd.Dir = filepath.VolumeName(exe) + string(filepath.Separator)
 	cmd.Env, cmd.Stdin, cmd.Stdout = a.environ(), bytes.NewReader(in), &out
 	if log := a.rotateLog(); log != nil {
