@@ -25,8 +25,8 @@ import (
 // anyUser goes with tokens whose user name GitLab does not look at.
 const anyUser = "regmint"
 
-// Provider implements providers.Provider, providers.Claimer, providers.Loginer
-// and providers.Narrower.
+// Provider implements providers.Provider, providers.Claimer, providers.Loginer,
+// providers.MintedUser and providers.Narrower.
 type Provider struct{}
 
 // New returns the provider.

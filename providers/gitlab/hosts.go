@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/regmint/regmint/providers"
 	"github.com/regmint/regmint/providers/internal/httpx"
@@ -55,6 +56,25 @@ func (Provider) Claims(env map[string]string) []providers.Host {
 	}
 	return out
 }
+
+// MintedUser implements providers.MintedUser: job tokens alone go with this
+// name, and end with their job.
+func (Provider) MintedUser(_ providers.Host, user string, secret providers.Secret, now time.Time) (time.Duration, bool) {
+	if user != jobUser {
+		return 0, false
+	}
+	token := secret.Reveal()
+	if i := strings.IndexByte(token, '_'); i > 0 { // glcbt-64_eyJ…
+		token = token[i+1:]
+	}
+	if exp, ok := httpx.JWTExpiry(token); ok {
+		return max(exp.Sub(now), 0), true
+	}
+	return usualJob, true
+}
+
+// usualJob is how long a job may run unless somebody says otherwise.
+const usualJob = time.Hour
 
 // hostIn is the host in a variable; CI variables hold :443, hosts do not.
 func hostIn(env map[string]string, name string) (providers.Host, bool) {

@@ -3,8 +3,11 @@
 package gitlab_test
 
 import (
+	"encoding/base64"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/regmint/regmint/providers"
 	"github.com/regmint/regmint/providers/gitlab"
@@ -102,5 +105,21 @@ func TestDeployTokenOfTheJobGoesToTheRegistryAlone(t *testing.T) {
 	env["CI_JOB_TOKEN"] = "job\ntoken"
 	if _, err := s.Mint(t.Context(), r); providers.KindOf(err) != providers.Misconfigured {
 		t.Errorf("a line break: %v", err)
+	}
+}
+
+func TestLoginWithAJobTokenEndsByItself(t *testing.T) {
+	h, now := httpxtest.Host(t, "registry.gitlab.com"), time.Now()
+	body := base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"exp":%d}`, now.Add(3*time.Hour).Unix()))
+	for secret, want := range map[string]time.Duration{
+		"glcbt-64_abcdef": time.Hour, "plain": time.Hour, "glcbt-64_eyJhbGciOiJSUzI1NiJ9." + body + ".c2ln": 3 * time.Hour,
+	} {
+		life, ok := gitlab.New().MintedUser(h, "gitlab-ci-token", providers.NewSecret(secret), now)
+		if !ok || life.Round(time.Minute) != want {
+			t.Errorf("%s: %v, %v", secret, life, ok)
+		}
+	}
+	if _, ok := gitlab.New().MintedUser(h, "jane", providers.NewSecret("glpat-x"), now); ok {
+		t.Error("a person's token is none of a job")
 	}
 }
