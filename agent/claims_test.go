@@ -5,6 +5,8 @@ package agent
 import (
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/regmint/regmint/agent/api"
 	"github.com/regmint/regmint/providers"
@@ -86,4 +88,38 @@ func TestJobKnowsTheHostsOfItsVariablesByName(t *testing.T) {
 	if slices.Contains(r.jobResponse(only).Hosts, ownHost) {
 		t.Error("a job for other hosts alone names it")
 	}
+}
+
+// `docker login -u gitlab-ci-token` on a host whose name tells nothing: what one
+// job leaves is not served to the next, nor for ever.
+func TestTokenOfAnEndedJobIsNoLoginOfTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := claimingRig(t)
+		cl, _ := r.o.Providers[1].(claimer)
+		cl.minted = true
+		login := func(user, host string, env []string) {
+			t.Helper()
+			rep := r.Store(t.Context(), nil, api.Login{ServerURL: host, Username: user, Secret: "of the first job", Env: env})
+			if rep.Outcome != api.OK {
+				t.Fatalf("%+v", rep)
+			}
+		}
+		none := []string{"CI_HOST", "CI_TOKEN"}
+		login("robot", ownHost, ciEnv(ownHost))
+		if resp := r.ask(nil, api.GetRequest{Key: ownHost, Env: []string{"CI_HOST=" + ownHost, "CI_TOKEN=second"}}); resp.Outcome != api.OK || resp.Secret == "of the first job" {
+			t.Errorf("the next job: %+v", resp)
+		}
+		if resp := r.ask(nil, api.GetRequest{Key: ownHost, Env: none}); resp.Secret != "of the first job" {
+			t.Errorf("who has nothing else: %+v", resp)
+		}
+		time.Sleep(13 * time.Hour)
+		if resp := r.ask(nil, api.GetRequest{Key: ownHost, Env: none}); resp.Outcome == api.OK {
+			t.Errorf("half a day later: %+v", resp)
+		}
+		login("jane", "other.corp.example", none)
+		time.Sleep(13 * time.Hour)
+		if resp := r.ask(nil, api.GetRequest{Key: "other.corp.example", Env: none}); resp.Secret != "of the first job" {
+			t.Errorf("a person's login: %+v", resp)
+		}
+	})
 }

@@ -32,7 +32,10 @@ func (c *Core) fetched(s *snapshot, k providers.Key, user string, secret provide
 	}
 	for _, p := range c.o.Providers {
 		m, is := p.(providers.MintedUser)
-		if !is || p.Name() != account && !p.Match(k.Host) {
+		// The hosts of a Claimer have any name: its user names tell, wherever no
+		// other product is configured.
+		_, anywhere := p.(providers.Claimer)
+		if !is || p.Name() != account && !p.Match(k.Host) && (!anywhere || account != "" && account != "generic") {
 			continue
 		}
 		if life, ok = m.MintedUser(k.Host, user, secret, c.now()); ok {

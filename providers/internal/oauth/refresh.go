@@ -184,4 +184,6 @@ func (c Client) Update(ctx context.Context, d providers.Deps, ref providers.Secr
 	return p, nil
 }
 
-func (c Client) lockName(ref providers.SecretRef) string { return "refresh " + c.TokenURL + " " + ref.String() }
+func (c Client) lockName(ref providers.SecretRef) string {
+	return "refresh " + c.TokenURL + " " + ref.String()
+}

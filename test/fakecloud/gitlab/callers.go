@@ -89,17 +89,6 @@ func (g *GitLab) basic(login, pass string) *caller {
 
 func (c *caller) has(ability string) bool { return slices.Contains(c.can, ability) }
 
-// name is whom the registry sees.
-func (c *caller) name() string {
-	switch {
-	case c.user != nil:
-		return c.user.Username
-	case c.deploy != nil:
-		return c.deploy.Username
-	}
-	return ""
-}
-
 // sees tells whether u may look at p at all. Callers hold mu.
 func (g *GitLab) sees(u *User, p *Project) bool {
 	return p.visibility == Public || u != nil && (p.visibility == Internal && !u.Bot || u.admin || g.level(u, p) > 0)
