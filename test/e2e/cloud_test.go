@@ -27,6 +27,7 @@ import (
 type vendor struct {
 	name  string
 	start func(w *world, c *fakecloud.Cloud) *cloudRegistry
+	whole bool // nothing makes the identity do less: it has no jobs for pulling
 }
 
 // cloudRegistry is a repository that the identity may push to, and one that it
@@ -39,14 +40,16 @@ type cloudRegistry struct {
 	done   func() []fakecloud.Done
 	home   func(host string) bool // names that belong to the vendor
 	// narrowing is the account with which jobs may do less, where the identity of
-	// the environment cannot.
-	narrowing string
+	// the environment cannot; narrowed is who pulls then, if that is another.
+	narrowing, narrowed string
+	logIn               func() // what a person does first
+	less                func() // swaps the identity for one that may only pull, where none can be narrowed
 }
 
 var vendors = []vendor{
-	{"Amazon ECR", startECR},
-	{"Azure Container Registry", startACR},
-	{"Google Artifact Registry", startArtifactRegistry},
+	{"Amazon ECR", startECR, false},
+	{"Azure Container Registry", startACR, false},
+	{"Google Artifact Registry", startArtifactRegistry, false},
 }
 
 func startECR(w *world, c *fakecloud.Cloud) *cloudRegistry {
@@ -147,41 +150,52 @@ var cloudClients = []struct {
 // TestEveryCloudIsPushedToAndPulledFrom is the matrix: cloud × way × client.
 func TestEveryCloudIsPushedToAndPulledFrom(t *testing.T) {
 	for _, v := range vendors {
-		for _, way := range []string{"installed", "job", "job for pulling"} {
-			t.Run(v.name+", "+way, func(t *testing.T) {
-				w := newWorld(t)
-				c := fakecloud.Start(t)
-				w.reach(t, c)
-				r := v.start(w, c)
-				m := cloudMeeting{t: t, w: w, s: w, r: r, readOnly: way == "job for pulling"}
-				if m.readOnly {
-					w.configure(r.narrowing)
-				} else {
-					w.configure()
-				}
-				w.hubEngine(t)
-				switch way {
-				case "installed":
-					must(t, w, cmd("regmint", "install", "--containers"))
-				case "job":
-					m.s = w.openJob(t, "-q", "--ca", w.path("ca.pem"), "-r", r.host)
-				default:
-					m.prepare()
-					m.s = w.openJob(t, "-q", "--ca", w.path("ca.pem"), "-r", r.host+"/"+r.own+"=pull")
-				}
-				for _, k := range cloudClients {
-					t.Run(k.client, func(t *testing.T) {
-						clients[slices.IndexFunc(clients, func(c client) bool { return c.name == k.client })].ready(t, w)
-						m := m
-						m.t = t
-						m.whole(k.client, k.push, k.pull)
-					})
-				}
-				m.nothingElseReached(c)
-				m.secretNotOnDisk()
-			})
+		for _, way := range jobWays {
+			t.Run(v.name+", "+way, func(t *testing.T) { v.meet(t, way) })
 		}
 	}
+}
+
+// forPulling is the way of a job that may not push.
+const forPulling = "job for pulling"
+
+var jobWays = []string{"installed", "job", forPulling}
+
+// meet lets every client push to and pull from a new registry in one way.
+func (v vendor) meet(t *testing.T, way string) {
+	w := newWorld(t)
+	c := fakecloud.Start(t)
+	w.reach(t, c)
+	r := v.start(w, c)
+	m := cloudMeeting{t: t, w: w, s: w, r: r, readOnly: way == forPulling}
+	if m.readOnly {
+		w.configure(r.narrowing)
+	} else {
+		w.configure()
+	}
+	w.hubEngine(t)
+	if r.logIn != nil && (!m.readOnly || r.narrowing == "") {
+		r.logIn()
+	}
+	switch way {
+	case "installed":
+		must(t, w, cmd("regmint", "install", "--containers"))
+	case "job":
+		m.s = w.openJob(t, "-q", "--ca", w.path("ca.pem"), "-r", r.host)
+	default:
+		m.prepare()
+		m.s = w.openJob(t, "-q", "--ca", w.path("ca.pem"), "-r", r.host+"/"+r.own+"=pull")
+	}
+	for _, k := range cloudClients {
+		t.Run(k.client, func(t *testing.T) {
+			clients[slices.IndexFunc(clients, func(c client) bool { return c.name == k.client })].ready(t, w)
+			m := m
+			m.t = t
+			m.whole(k.client, k.push, k.pull)
+		})
+	}
+	m.nothingElseReached(c)
+	m.secretNotOnDisk()
 }
 
 // reach leads the world's programs to the fake cloud: real names, by a proxy.
@@ -211,6 +225,12 @@ func (m cloudMeeting) prepare() {
 	need(m.t, "crane")
 	imageFile(m.t, m.w.path("image.tar"), "base")
 	must(m.t, m.w, cmd("regmint", "run", "-q", "--ca", m.w.path("ca.pem"), "--", "crane", "push", m.w.path("image.tar"), m.r.host+"/"+m.r.own+":given"))
+	if m.r.less != nil {
+		m.r.less()
+	}
+	if m.r.narrowed != "" {
+		m.r.who = m.r.narrowed
+	}
 }
 
 // whole is a push, a pull and a push to somebody else's repository.
