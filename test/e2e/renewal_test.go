@@ -95,8 +95,10 @@ func TestEachBuildAsksAnew(t *testing.T) {
 		k.ready(t, w)
 	}
 	j := w.openJob(t, "-q", "--ca", w.path("ca.pem"), "-r", "docker.io/acme")
-	must(t, j, cmd("crane", "push", w.path("image.tar"), "acme/base:1"))
-	dir := w.buildContext("acme/base:1")
+	for _, base := range []string{"acme/base:1", "acme/second:1"} {
+		must(t, j, cmd("crane", "push", w.path("image.tar"), base))
+	}
+	dir := w.buildContext("acme/base:1\nCOPY --from=acme/second:1 / /second/")
 	build := func(name string, args ...string) []string {
 		t.Helper()
 		r := j.run(cmd(slices.Concat([]string{"docker", "buildx", "build", "--pull", "--no-cache", "--progress", "plain"}, args, []string{dir})...))
