@@ -115,10 +115,8 @@ func TestEachBuildAsksAnew(t *testing.T) {
 	if keys := build("a build"); len(keys) != 1 {
 		t.Errorf("it asked %d times", len(keys))
 	}
-	for _, tag := range []string{"1", "2"} {
-		time.Sleep(life)
-		if keys := build("build and push "+tag, "--push", "-t", "acme/app:"+tag, "-t", "acme/other:"+tag); len(keys) == 0 {
-			t.Error("it did not ask")
-		}
+	time.Sleep(life)
+	if keys := build("one that pushes", "--push", "-t", "acme/app:1", "-t", "acme/other:1"); len(keys) == 0 {
+		t.Error("it did not ask")
 	}
 }
