@@ -178,7 +178,7 @@ func TestAFailingConnectionIsNotAnonymous(t *testing.T) {
 // and are renewed before. No client is given a dead one.
 func TestTokensOfAConnectionAreRenewedWhileAJobRuns(t *testing.T) {
 	t.Parallel()
-	const life = 20 * time.Second // stands for 5 min: 3 lives are a quarter of an hour
+	const life = 8 * time.Second // stands for 5 min
 	r := newHub(t, dockerhub.Options{FederatedLife: life, BearerLife: life})
 	con := r.connection(dockerhub.RepoWrite)
 	r.configure(r.account(fmt.Sprintf("oidc_connection = %q", con.ID), `organization = "acme"`, `web_identity = "github"`))

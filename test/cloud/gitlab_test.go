@@ -351,6 +351,10 @@ func TestGitLabTokensOfAKilledJobAreSwept(t *testing.T) {
 				t.Fatalf("%d tokens of the job", n)
 			}
 			if tt.agent {
+				// Else the wrapper sees its agent go and starts the next one.
+				if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGSTOP); err != nil {
+					t.Fatal(err)
+				}
 				var st struct {
 					PID int `json:"pid"`
 				}

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"maps"
 	"os"
@@ -39,6 +40,11 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	bin = dir
+	flag.Parse()
+	if err := flag.Set("test.parallel", "6"); err != nil { // most of them wait for tokens to end
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	if err := build("github.com/regmint/regmint/cmd/regmint", "github.com/regmint/regmint/cmd/docker-credential-regmint"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
