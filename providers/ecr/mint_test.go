@@ -265,6 +265,28 @@ func TestProgramsOfProfilesRunOnlyFromTheUsersOwnFiles(t *testing.T) {
 	}
 }
 
+// A circle of programs would end with the machine.
+func TestAProfileThatAsksRegmintIsNotAskedByRegmint(t *testing.T) {
+	t.Parallel()
+	c := start(t)
+	p := c.person(t, nil)
+	const process = "credential_process = /usr/local/bin/regmint get x --native --format credential-process\n"
+	p.file(".aws/config", "[default]\n"+process+"[profile cleanup]\n"+process)
+	p.out = []string{`{"Version":1,"AccessKeyId":"AKIAP","SecretAccessKey":"` + canary + `"}`}
+	for name, s := range map[string]providers.Source{
+		"recognised": p.ambient(), "a profile": p.configured(&Options{Profile: "cleanup"}),
+		"an account": p.configured(&Options{CredentialProcess: []string{"/opt/regmint", "get", "x"}}),
+	} {
+		_, err := mint(t, s, hostOne)
+		wants(t, err, providers.Misconfigured, "asks regmint, which would ask it again", "set profile")
+		if p.ran != 0 {
+			t.Fatalf("%s: it ran", name)
+		}
+	}
+	// The agent runs it without the caller's AWS_PROFILE: there is no circle.
+	mustMint(t, p.ambient(envProfile, "cleanup"), hostOne)
+}
+
 func TestProfilesThatNeedAPersonSaySo(t *testing.T) {
 	t.Parallel()
 	p := start(t).person(t, nil)

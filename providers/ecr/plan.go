@@ -169,6 +169,9 @@ func (c *call) beginning(ctx context.Context) (*plan, error) {
 	case !o.WebIdentity.IsZero():
 		return c.fromWebIdentity(), nil
 	case len(o.CredentialProcess) > 0:
+		if err := c.notOurselves(o.CredentialProcess, "credential_process"); err != nil {
+			return nil, err
+		}
 		return processPlan(o.CredentialProcess, ""), nil
 	case o.ContainerURI != "":
 		return c.containerPlan(o.ContainerURI, func(ctx context.Context) (string, error) {

@@ -42,6 +42,19 @@ func processPlan(argv []string, who string) *plan {
 	}}
 }
 
+// notOurselves refuses a program that is regmint: it would ask the agent, which
+// would run the program. A profile that the caller's AWS_PROFILE names may have
+// it (`regmint get --native`, for clean-ups): the agent runs the program without
+// that variable, so the circle is never closed by it.
+func (c *call) notOurselves(argv []string, who string) error {
+	name := strings.TrimSuffix(strings.ToLower(filepath.Base(argv[0])), ".exe")
+	if name != "regmint" || c.deps.Env[envProfile] != "" || c.deps.Env[envDefaultProfile] != "" {
+		return nil
+	}
+	return c.fail(providers.Misconfigured, "set profile in an [[account]] to the one that the credentials come from",
+		fmt.Errorf("%s asks regmint, which would ask it again", who))
+}
+
 // readProcess reads what the program printed. Errors repeat nothing of it.
 func readProcess(out []byte) (aws.Credentials, error) {
 	var v struct {

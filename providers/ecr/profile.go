@@ -259,6 +259,9 @@ func (c *call) profileFirst(ctx context.Context, cfg *config.SharedConfig, f fil
 		if err != nil {
 			return nil, c.fail(providers.Misconfigured, "", fmt.Errorf("%s: credential_process: %w", who, err))
 		}
+		if err := c.notOurselves(argv, who); err != nil {
+			return nil, err
+		}
 		return processPlan(argv, who), nil
 	}
 	return c.machine(cfg.Profile)
