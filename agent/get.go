@@ -80,11 +80,11 @@ func (c *Core) getOnce(ctx context.Context, s *snapshot, j *job, req *api.GetReq
 // serve answers with the account of q. An error other than errStale is that of
 // the account, noted already.
 func (c *Core) serve(ctx context.Context, s *snapshot, j *job, q asked, req *api.GetRequest) (*api.GetResponse, asked, error) {
-	env := parseEnv(req.Env)
-	if j != nil {
-		env = j.environment(env)
-	}
 	names := c.envNames(q.account, q.provider)
+	var env callerEnv // most accounts read none of it
+	if len(names) > 0 {
+		env = c.envOf(j, req.Env)
+	}
 	if miss := env.missing(names); len(miss) > 0 {
 		if j != nil && j.fixedEnv() {
 			for _, n := range miss {

@@ -73,11 +73,7 @@ func (c *Core) giver(j *job, h providers.Host, a providers.Account, l api.Login)
 	if a.Layer != providers.LayerAmbient || p == nil {
 		return c.failKey(q, j, nil, nil)
 	}
-	env := parseEnv(l.Env)
-	if j != nil {
-		env = j.environment(env)
-	}
-	return c.failKey(q, j, c.envNames(a, p), env)
+	return c.failKey(q, j, c.envNames(a, p), c.envOf(j, l.Env))
 }
 
 // forgetHanded forgets what accounts gave out whose login changed.
