@@ -52,7 +52,13 @@ type rotation struct {
 
 // RotateAccount is the account that a rotation at host is about.
 func (c *Core) RotateAccount(h providers.Host, repository, pick string) (providers.Account, error) {
-	return c.state.Load().sel.Select(h, repository, pick)
+	a, err := c.state.Load().sel.Select(h, repository, pick)
+	if e, ok := errors.AsType[*providers.Error](err); ok && e.Kind == providers.NoAccount && e.Hint == "" {
+		own := *e
+		own.Hint = "log in first: regmint login " + h.String()
+		return a, &own
+	}
+	return a, err
 }
 
 // AccountNamed is a configured or saved account.

@@ -253,7 +253,7 @@ func TestRotateSaysWhatItDoesAndDoesIt(t *testing.T) {
 		t.Fatalf("rotate: %d %s", code, out)
 	}
 	w.works(f, "after it")
-	if out, code := w.run("", "rotate", "other.example"); code != exitNoAccount {
+	if out, code := w.run("", "rotate", "other.example"); code != exitNoAccount || !strings.Contains(out, "regmint login other.example") {
 		t.Fatalf("no account: %d %s", code, out)
 	}
 	if out, code := w.run("", "rotate"); code != exitUsage {

@@ -54,6 +54,11 @@ func (Provider) Login(ctx context.Context, q providers.LoginRequest) (providers.
 	}
 	client := s.oauth(q.Host)
 	t, err := client.Device(ctx, q.UI, "Docker Hub")
+	if e, ok := errors.AsType[*providers.Error](err); ok && e.Kind == providers.Unavailable && e.Hint == "" && ctx.Err() == nil {
+		own := *e
+		own.Hint = "with an access token instead: regmint login " + q.Host.String() + " -u USER"
+		err = &own
+	}
 	if err != nil {
 		return providers.LoginResult{}, err
 	}
