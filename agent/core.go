@@ -121,6 +121,10 @@ func (c *Core) load(lenient bool) (*snapshot, error) {
 	for i, a := range cfg.Accounts {
 		cfg.Accounts[i] = withRealms(cfg, a)
 	}
+	cfg.Spares = slices.Clone(cfg.Spares)
+	for i, sp := range cfg.Spares {
+		cfg.Spares[i].Account = withRealms(cfg, sp.Account)
+	}
 	sel, err := providers.NewSelector(cfg.Accounts)
 	if err != nil {
 		return nil, err
@@ -172,7 +176,7 @@ func (c *Core) Reload() error {
 	for _, w := range s.cfg.Warnings {
 		c.o.Log.Warn("configuration", "warning", w)
 	}
-	c.dropChanged(s.cfg.Accounts)
+	c.dropChanged(s.cfg)
 	if old.cfg.Network != s.cfg.Network { // every source was opened with the old way out
 		c.closeSources()
 	}

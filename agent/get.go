@@ -290,7 +290,7 @@ func (c *Core) account(s *snapshot, j *job, k providers.Key, pick string, sent [
 		if a, ok = c.ambient(j, k.Host, sent); !ok {
 			var sp config.Spare
 			if sp, ok = c.spare(s, k.Host); ok {
-				a = withRealms(s.cfg, sp.Account)
+				a = sp.Account
 			} else if a, ok = j.carried(k.Host); !ok {
 				return a, err
 			}

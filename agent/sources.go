@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/regmint/regmint/agent/config"
 	"github.com/regmint/regmint/agent/minter"
 	"github.com/regmint/regmint/providers"
 )
@@ -187,10 +188,13 @@ func (c *Core) closeNobody(src *source, err error) {
 
 // dropChanged forgets sources and credentials of accounts that are no longer
 // as they were.
-func (c *Core) dropChanged(accounts []providers.Account) {
+func (c *Core) dropChanged(cfg *config.Config) {
 	now := map[string]providers.Account{}
-	for _, a := range accounts {
+	for _, a := range cfg.Accounts {
 		now[accountID(a, nil)] = a
+	}
+	for _, sp := range cfg.Spares {
+		now[accountID(sp.Account, nil)] = sp.Account
 	}
 	gone := map[string]bool{}
 	c.mu.Lock()

@@ -99,6 +99,29 @@ func TestFetchedTokenServesWhileWeCannotMintAndNeverExpired(t *testing.T) {
 	})
 }
 
+// Reading the configuration again, which every login and every touch of a file
+// brings about, drops what changed and nothing else.
+func TestFetchedTokenOutlivesAReload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := cloudRig(t)
+		for _, why := range []error{errNobody, &providers.Error{Kind: providers.LoginRequired, Err: errors.New("x")}} {
+			r.amb.err = why
+			if rep := r.fetch(nil, "", "fetched"); rep.Outcome != api.OK {
+				t.Fatalf("%+v", rep)
+			}
+			if resp := r.as(""); resp.Secret != "fetched" {
+				t.Fatalf("%+v", resp)
+			}
+			if err := r.Reload(); err != nil {
+				t.Fatal(err)
+			}
+			if st := r.Status(nil); len(st.Tokens) != 1 || st.Tokens[0].Username != "robot" {
+				t.Errorf("%v: after a reload: %+v", why, st.Tokens)
+			}
+		}
+	})
+}
+
 func TestFetchedTokenStandsInForAConfiguredAccount(t *testing.T) {
 	a := account("prod", cloudHost)
 	a.Provider = "cloud"
