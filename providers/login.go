@@ -35,6 +35,49 @@ type MintedUser interface {
 	MintedUser(h Host, user string, secret Secret, now time.Time) (life time.Duration, ok bool)
 }
 
+// LoginKeeper is a Provider whose accounts may be a user name with a secret that
+// a person got from the product: a login saved for a host of its own is an
+// account of this provider, whoever saves it.
+type LoginKeeper interface {
+	// KeepsLogin reports whether a login of user with secret at h is one of this
+	// provider's. The error, an *Error, refuses it: by the form of the secret
+	// alone it is certain that the registry takes none like it. It is pure.
+	KeepsLogin(h Host, user string, secret Secret) (ok bool, err error)
+	// NeedsUser reports that the secret alone does not say who it is.
+	NeedsUser() bool
+}
+
+// Learner is a Source that hands out a saved secret unseen, without a question
+// to anybody, and learns from Verify what the product says about it.
+type Learner interface {
+	// Learned is c with what Verify has learned: its end, whose it is. ok is
+	// false where nothing is known beyond c. No network.
+	Learned(r Request, c Credential) (known Credential, ok bool)
+}
+
+// Ender is a Provider that knows what a login of its own has left at the product
+// and can end it there.
+type Ender interface {
+	// EndLogin ends what regmint's own login made at the product: secret is what
+	// was saved, which is removed already. It does its best within ctx.
+	EndLogin(ctx context.Context, q EndRequest) Ended
+}
+
+// EndRequest is a login that was removed from this machine.
+type EndRequest struct {
+	Host    Host
+	Account Account
+	Secret  Secret // zero: none was kept, or it could not be read
+	Deps    Deps
+}
+
+// Ended says in words for people what became of a login at the product. Both
+// may be "": nothing of it was there.
+type Ended struct {
+	What string // what was ended: "the login at GitLab"
+	Left string // what lives on, and where it is ended
+}
+
 // LoginRequest is what `regmint login HOST` knows.
 type LoginRequest struct {
 	Host Host
@@ -47,14 +90,19 @@ type LoginRequest struct {
 	UI   LoginUI
 }
 
-// LoginUI is the person at the terminal. Where nobody is there, Choose answers
-// ErrNobody, and Device too.
+// LoginUI is the person at the terminal. Where nobody is there, Choose, Ask,
+// Secret and Device answer ErrNobody.
 type LoginUI interface {
 	// Say shows one line.
 	Say(format string, args ...any)
 	// Choose asks which of several; one choice alone is taken without a
 	// question. It returns the index.
 	Choose(ctx context.Context, question string, choices []string) (int, error)
+	// Ask asks for a line that may be seen, such as a user name. It is asked
+	// again until there is one.
+	Ask(ctx context.Context, question string) (string, error)
+	// Secret asks for a line without showing it.
+	Secret(ctx context.Context, question string) (Secret, error)
 	// Device shows where to enter which code, and opens a browser where there is
 	// one. It returns at once; the caller polls.
 	Device(ctx context.Context, d Device) error

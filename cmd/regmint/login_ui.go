@@ -57,6 +57,44 @@ func (u *loginUI) Choose(ctx context.Context, question string, choices []string)
 	}
 }
 
+// Ask implements providers.LoginUI.
+func (u *loginUI) Ask(ctx context.Context, question string) (string, error) {
+	u.progress.stop()
+	if !u.a.interactive() {
+		return "", providers.ErrNobody
+	}
+	for {
+		line, err := u.a.ask(ctx, question+": ")
+		if err != nil {
+			return "", err
+		}
+		if line = strings.TrimSpace(line); line != "" {
+			return line, nil
+		}
+	}
+}
+
+// Secret implements providers.LoginUI.
+func (u *loginUI) Secret(ctx context.Context, question string) (providers.Secret, error) {
+	u.progress.stop()
+	if !u.a.interactive() {
+		return providers.Secret{}, providers.ErrNobody
+	}
+	for {
+		text, err := u.a.askSecret(ctx, question+": ")
+		if err != nil {
+			return providers.Secret{}, err
+		}
+		if text = strings.TrimSpace(text); text == "" {
+			continue
+		}
+		if err := checkSecret(text); err != nil {
+			return providers.Secret{}, usage("", "%w", err)
+		}
+		return providers.NewSecret(text), nil
+	}
+}
+
 // Device implements providers.LoginUI.
 func (u *loginUI) Device(_ context.Context, d providers.Device) error {
 	u.progress.stop()

@@ -20,6 +20,7 @@ import (
 
 // terminal is a person at one.
 type terminal struct {
+	providers.LoginUI
 	t      *testing.T
 	said   []string
 	asked  [][]string

@@ -160,6 +160,7 @@ func (r *rig) runner(sub string) {
 
 // person is somebody at a terminal: what they do with the code they see.
 type person struct {
+	providers.LoginUI
 	decide func(code string) error
 	shown  []providers.Device
 }

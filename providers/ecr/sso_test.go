@@ -207,6 +207,7 @@ func TestThePortalsRefusalsAreNamed(t *testing.T) {
 
 // ui is a person at a terminal.
 type ui struct {
+	providers.LoginUI
 	mu      sync.Mutex
 	picks   []int
 	asked   []string

@@ -17,6 +17,7 @@ import (
 
 // person answers at a terminal.
 type person struct {
+	providers.LoginUI
 	pick    string // a part of the choice; "" = nobody is there
 	offered []string
 	said    []string

@@ -153,6 +153,7 @@ func (w *world) app(o github.Options, a *fake.App) *github.Options {
 
 // person answers a login: choice by choice, and codes as a user.
 type person struct {
+	providers.LoginUI
 	w       *world
 	choices []int
 	said    []string

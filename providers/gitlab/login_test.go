@@ -20,6 +20,7 @@ import (
 
 // person answers questions; a code is entered as onCode says.
 type person struct {
+	providers.LoginUI
 	choice  int
 	asked   []string
 	devices []providers.Device
