@@ -214,7 +214,7 @@ func (h *Hub) oauthAnswer(w http.ResponseWriter, u *User, f *family) {
 		"iss": "https://" + LoginHost + "/", "aud": []string{audience, "https://docker-prod.us.auth0.com/userinfo"}, "sub": "auth0|" + u.UUID,
 		"azp": CLIClient, "scope": "openid offline_access",
 		audience: map[string]any{"username": u.Name, "uuid": u.UUID, "email": u.Name + "@example.com", "source": "auth0|" + u.UUID, "session_id": guid()},
-	}, life)
+	}, life+h.options.Grace)
 	fakecloud.WriteJSON(w, http.StatusOK, map[string]any{
 		"access_token": access, "id_token": h.sign(jwt.MapClaims{"iss": "https://" + LoginHost + "/", "aud": CLIClient, "sub": u.UUID}, life),
 		"refresh_token": refresh, "scope": "openid offline_access", "expires_in": int(life / time.Second), "token_type": "Bearer",

@@ -48,6 +48,7 @@ type Options struct {
 	BearerLife       time.Duration // tokens of the registry; 5 min
 	InstallationLife time.Duration // 1 h
 	AccessLife       time.Duration // user tokens of Apps; 8 h
+	Grace            time.Duration // those work on for so long after their end; 0
 	RefreshLife      time.Duration // 183 days
 	DeviceLife       time.Duration // device codes; 15 min
 	DeviceInterval   time.Duration // what device code clients are told to wait; 5 s

@@ -187,7 +187,7 @@ func (g *GitHub) grant(w http.ResponseWriter, r *http.Request, c *client, u *Use
 		reply(w, r, http.StatusOK, map[string]any{"access_token": t.Secret, "token_type": "bearer", "scope": strings.Join(scopes, ",")})
 		return
 	}
-	access := g.keep(&Token{Secret: "ghu_" + random(36), kind: userToken, user: u, client: c, expires: g.Cloud.Now().Add(g.options.AccessLife)})
+	access := g.keep(&Token{Secret: "ghu_" + random(36), kind: userToken, user: u, client: c, expires: g.Cloud.Now().Add(g.options.AccessLife + g.options.Grace)})
 	fresh := g.keep(&Token{Secret: "ghr_" + random(76), kind: userToken, user: u, client: c, expires: g.Cloud.Now().Add(g.options.RefreshLife)})
 	fresh.repos = []string{access.Secret} // the access token that dies with it
 	reply(w, r, http.StatusOK, map[string]any{

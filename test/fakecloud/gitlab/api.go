@@ -175,7 +175,7 @@ func (g *GitLab) authenticate(c *call, e endpoint) *refusal {
 	var f *refusal
 	if gr := g.grantOf(raw); gr != nil && isBearer {
 		c.user, c.scopes = gr.user, gr.scopes
-		f = stale(gr.revoked, !g.Cloud.Now().Before(gr.expires))
+		f = stale(gr.revoked, gr.over(g))
 	} else if t := g.token(raw); t != nil {
 		c.user, c.scopes, c.token = t.User, t.Scopes, t
 		f = stale(t.revoked, t.expired())

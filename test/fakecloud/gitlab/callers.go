@@ -149,7 +149,12 @@ func (d *DeployToken) covers(p *Project) bool {
 }
 
 func (gr *grant) valid(g *GitLab) bool {
-	return !gr.revoked && g.Cloud.Now().Before(gr.expires) && !gr.user.blocked
+	return !gr.revoked && !gr.over(g) && !gr.user.blocked
+}
+
+// over tells whether the access token has ended.
+func (gr *grant) over(g *GitLab) bool {
+	return !g.Cloud.Now().Before(gr.expires.Add(g.options.Grace))
 }
 
 // grantOf finds the pair with an access token, valid or not. Callers hold mu.

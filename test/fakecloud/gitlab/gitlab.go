@@ -50,6 +50,7 @@ type Options struct {
 
 	BearerLife     time.Duration // tokens of /jwt/auth; 15 min on gitlab.com, else 5 min
 	AccessLife     time.Duration // OAuth2 access tokens; 2 h
+	Grace          time.Duration // those work on for so long after their end; 0
 	DeviceLife     time.Duration // device codes; 5 min
 	DeviceInterval time.Duration // what device code clients are told to wait; 5 s
 
