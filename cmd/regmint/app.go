@@ -33,8 +33,8 @@ type app struct {
 	out, err io.Writer
 	// isTerminal says whether one of the three streams is a terminal.
 	isTerminal func(stream any) bool
-	// readPassword reads a line without echo from the terminal behind in.
-	readPassword func(ctx context.Context) ([]byte, error)
+	// noEcho turns the echo of the terminal behind in off until restore.
+	noEcho func(in io.Reader) (restore func(), err error)
 
 	env       config.Env
 	environ   func() []string
@@ -63,7 +63,7 @@ func newApp(s Streams) *app {
 		paths:      api.DefaultPaths,
 		findJob:    api.FindJob,
 	}
-	a.readPassword = a.readTerminalPassword
+	a.noEcho = terminalWithoutEcho
 	return a
 }
 

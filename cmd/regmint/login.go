@@ -50,6 +50,7 @@ needs a login gets one in turn; those that share a session, one together.`,
 	}
 	c.SetFlagErrorFunc(passwordFlag)
 	f := c.Flags()
+	f.SetNormalizeFunc(accountFlag("as"))
 	f.StringVarP(&o.user, "username", "u", "", "user name")
 	f.BoolVar(&o.stdin, "password-stdin", false, "read the password or token from stdin")
 	f.StringVar(&o.as, "as", "", "name of the account, where you have several at one host")

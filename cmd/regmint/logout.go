@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/regmint/regmint/agent"
 	"github.com/regmint/regmint/agent/api"
@@ -36,8 +37,19 @@ func newLogoutCmd(a *app) *cobra.Command {
 		}),
 	}
 	c.Flags().BoolVar(&all, "all", false, "remove every saved login")
+	c.Flags().SetNormalizeFunc(accountFlag("as"))
 	c.Flags().StringVar(&as, "as", "", "name of the account, where you have several at one host")
 	return c
+}
+
+// accountFlag makes --as and --account one flag: both name an account.
+func accountFlag(name string) func(*pflag.FlagSet, string) pflag.NormalizedName {
+	return func(_ *pflag.FlagSet, given string) pflag.NormalizedName {
+		if given == "as" || given == "account" {
+			given = name
+		}
+		return pflag.NormalizedName(given)
+	}
 }
 
 // logout removes the login of one host; where there is none that is no failure,

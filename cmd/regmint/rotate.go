@@ -44,6 +44,7 @@ token, and the old token is not used for it twice.`,
 		}),
 	}
 	c.Flags().StringVar(&account, "account", "", "which account, where several own the registry")
+	c.Flags().SetNormalizeFunc(accountFlag("account"))
 	c.Flags().BoolVar(&dry, "dry-run", false, "say what would be replaced and what that ends, and change nothing")
 	return c
 }

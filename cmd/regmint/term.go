@@ -9,8 +9,6 @@ import (
 	"io"
 	"os"
 	"strings"
-
-	"golang.org/x/term"
 )
 
 // maxLine bounds what is read as one answer or one secret.
@@ -47,31 +45,28 @@ func (a *app) confirm(ctx context.Context, question string, def bool) (bool, err
 	}
 }
 
-// askSecret reads a line without echo.
+// askSecret reads a line without echo. The echo is off before the question is
+// seen, so that nothing of a fast answer shows, and on again whatever happens.
 func (a *app) askSecret(ctx context.Context, question string) (string, error) {
+	restore, err := a.noEcho(a.in)
+	if err != nil {
+		return "", err
+	}
+	defer func() {
+		restore()
+		_, _ = fmt.Fprintln(a.err)
+	}()
 	_, _ = fmt.Fprint(a.err, printable(question))
-	b, err := a.readPassword(ctx)
-	_, _ = fmt.Fprintln(a.err)
-	return strings.TrimRight(string(b), "\r\n"), err
+	return await(ctx, func() (string, error) { return readLine(a.in) })
 }
 
-// readTerminalPassword turns the echo off while it reads, and on again when it
-// is interrupted.
-func (a *app) readTerminalPassword(ctx context.Context) ([]byte, error) {
-	f, ok := a.in.(*os.File)
+// terminalWithoutEcho turns the echo of the terminal behind in off.
+func terminalWithoutEcho(in io.Reader) (restore func(), err error) {
+	f, ok := in.(*os.File)
 	if !ok {
 		return nil, errors.New("stdin is no terminal")
 	}
-	fd := int(f.Fd())
-	state, err := term.GetState(fd)
-	if err != nil {
-		return nil, err
-	}
-	b, err := await(ctx, func() ([]byte, error) { return term.ReadPassword(fd) })
-	if ctx.Err() != nil {
-		_ = term.Restore(fd, state)
-	}
-	return b, err
+	return echoOff(f)
 }
 
 // await runs a read that cannot be interrupted and gives it up with ctx. The
