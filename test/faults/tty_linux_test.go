@@ -10,26 +10,15 @@ import (
 	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
+	"github.com/regmint/regmint/test/terminal"
 )
 
-// terminal is the two ends of a new terminal.
-func terminal(t *testing.T) (person *os.File, device string) {
+// onATerminal makes a terminal that ends with the test.
+func onATerminal(t *testing.T) (person *os.File, device string) {
 	t.Helper()
-	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		t.Skipf("no pseudo terminals here: %v; mount them with: mount -t devpts devpts /dev/pts", err)
-	}
-	person = os.NewFile(uintptr(fd), "ptmx")
+	person, device = terminal.Open(t)
 	t.Cleanup(func() { _ = person.Close() })
-	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
-	if err == nil {
-		err = unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return person, fmt.Sprintf("/dev/pts/%d", n)
+	return person, device
 }
 
 // onTerminal makes the command the leader of a session on a terminal. Streams
@@ -64,7 +53,7 @@ func TestCtrlCReachesTheCommandOnce(t *testing.T) {
 			for _, name := range []string{"got", "ready"} {
 				_ = os.Remove(w.path(name))
 			}
-			person, device := terminal(t)
+			person, device := onATerminal(t)
 			go func() { // what is printed is read; ends with the terminal
 				b := make([]byte, 4096)
 				for {
@@ -90,7 +79,7 @@ func TestCtrlCReachesTheCommandOnce(t *testing.T) {
 func TestTheTerminalIsTheCommands(t *testing.T) {
 	w := newWorld(t)
 	w.agent()
-	person, device := terminal(t)
+	person, device := onATerminal(t)
 	s := w.start(script(`tty >which; stty -echo; : >ready; read line; echo "read $line"; exit 4`), onTerminal(t, device, ""))
 	w.eventually("it runs", func() bool { return w.exists("ready") })
 	if _, err := person.WriteString("from the person\n"); err != nil {
@@ -117,7 +106,7 @@ func TestTheTerminalIsTheCommands(t *testing.T) {
 func TestASignalToABackgroundJobOfATerminalIsPassedOn(t *testing.T) {
 	w := newWorld(t)
 	w.agent()
-	person, device := terminal(t)
+	person, device := onATerminal(t)
 	go func() {
 		b := make([]byte, 4096)
 		for {
