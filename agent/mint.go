@@ -73,8 +73,7 @@ func (c *Core) native(ctx context.Context, src *source, q asked, r providers.Req
 			cred, err = providers.Native{}, &providers.Error{Kind: providers.Unavailable, Host: q.host, Err: errors.New("provider " + q.provider.Name() + " failed inside; the agent's log says more")}
 		}
 	}()
-	defer src.work.begin(src.watches)()
-	cred, err = n.MintNative(ctx, r)
+	cred, err = src.makeNative(ctx, n, r)
 	if err == nil && !cred.ExpiresAt.IsZero() && !cred.ExpiresAt.After(c.now()) {
 		err = &providers.Error{Kind: providers.Unavailable, Host: q.host, Err: errors.New("the answer is already expired"), Hint: "compare this machine's clock with the registry's"}
 	}

@@ -43,9 +43,12 @@ type made struct {
 	Job       string            `json:"job"`
 	Created   time.Time         `json:"created"`
 	ExpiresAt time.Time         `json:"expires_at,omitzero"`
+	// Sealed are those that can be taken back with themselves alone.
+	Sealed []sealed `json:"sealed,omitempty"`
 
 	// Of this process alone.
 	file    string
+	earlier bool    // written by an agent before this one
 	src     *source // nil: made by an earlier agent
 	creds   []providers.Credential
 	minting int
@@ -79,7 +82,10 @@ func (v *revocations) begin(src *source, r providers.Request) (*made, error) {
 	m := v.entries[file]
 	if m == nil {
 		m = &made{Schema: 1, Account: src.account.Name, Provider: src.account.Provider, Host: r.Host, Grants: r.Grants, Job: r.Job, Created: v.c.now().UTC(), file: file}
-		_ = readRecord(filepath.Join(v.c.revokeDir(), file), m) // by the agent before us, for the same job
+		m.earlier = readRecord(filepath.Join(v.c.revokeDir(), file), m) == nil // for the same job
+		if sl, ok := src.Source.(providers.Sealer); ok {
+			m.ExpiresAt = later(m.ExpiresAt, v.c.now().Add(sl.Lives()))
+		}
 		if err := writeRecord(filepath.Join(v.c.revokeDir(), file), m); err != nil {
 			return nil, &providers.Error{
 				Kind: providers.Misconfigured, Host: r.Host, Err: fmt.Errorf("nothing is made for a job that could not be taken back: %w", err),
@@ -93,23 +99,38 @@ func (v *revocations) begin(src *source, r providers.Request) (*made, error) {
 	return m, nil
 }
 
+// later is the later of two times, in UTC.
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b.UTC()
+	}
+	return a
+}
+
 // end notes what a mint brought.
-func (v *revocations) end(m *made, c providers.Credential, err error) {
+func (v *revocations) end(ctx context.Context, src *source, m *made, c providers.Credential, err error) {
+	text := ""
+	if err == nil {
+		text = v.seal(ctx, src, m, c)
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	m.minting--
 	if err != nil {
-		if k := providers.KindOf(err); k != providers.Unavailable && len(m.creds) == 0 && m.minting == 0 && m.ExpiresAt.IsZero() {
+		if k := providers.KindOf(err); k != providers.Unavailable && len(m.creds) == 0 && m.minting == 0 && !m.earlier {
 			v.remove(m) // refused: nothing was made
 		}
 		return
 	}
-	m.creds = slices.DeleteFunc(m.creds, func(o providers.Credential) bool {
-		return !o.ExpiresAt.IsZero() && !o.ExpiresAt.After(v.c.now())
-	})
+	over := func(at time.Time) bool { return !at.IsZero() && !at.After(v.c.now()) }
+	m.creds = slices.DeleteFunc(m.creds, func(o providers.Credential) bool { return over(o.ExpiresAt) })
 	m.creds = append(m.creds, c)
-	if c.ExpiresAt.After(m.ExpiresAt) {
-		m.ExpiresAt = c.ExpiresAt.UTC()
+	if text != "" {
+		m.Sealed = slices.DeleteFunc(m.Sealed, func(o sealed) bool { return over(o.ExpiresAt) })
+		m.Sealed = append(m.Sealed, sealed{text, c.ExpiresAt.UTC()})
+	}
+	if text != "" || c.ExpiresAt.After(m.ExpiresAt) {
+		m.ExpiresAt = later(m.ExpiresAt, c.ExpiresAt)
 		if err := writeRecord(filepath.Join(v.c.revokeDir(), m.file), m); err != nil {
 			v.c.o.Log.Warn("the journal of things to take back is not up to date", "err", err.Error())
 		}
@@ -158,7 +179,7 @@ func (v *revocations) load() {
 			v.c.o.Log.Warn("an entry of things to take back is not read", "err", err.Error())
 			continue
 		}
-		if m.file = f.Name(); m.Job == "" || m.Host.IsZero() {
+		if m.file, m.earlier = f.Name(), true; m.Job == "" || m.Host.IsZero() {
 			continue
 		}
 		v.entries[f.Name()] = m
@@ -196,10 +217,10 @@ func (v *revocations) try(ctx context.Context, m *made) {
 		return
 	}
 	m.busy = true
-	src, creds := m.src, slices.Clone(m.creds)
+	src, creds, notes := m.src, slices.Clone(m.creds), slices.Clone(m.Sealed)
 	v.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, getLimit)
-	done, err := v.takeBack(ctx, m, src, creds)
+	done, err := v.takeBack(ctx, m, src, creds, notes)
 	cancel()
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -226,65 +247,6 @@ func (v *revocations) try(ctx context.Context, m *made) {
 	if err != nil {
 		v.c.o.Log.Error("not revoked", "host", m.Host.String(), "job", m.Job, "err", err.Error())
 	}
-}
-
-// takeBack revokes what is known, and sweeps by name what is not. done without
-// an error: nothing is left.
-func (v *revocations) takeBack(ctx context.Context, m *made, src *source, creds []providers.Credential) (done bool, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			done, err = false, errors.New("a provider failed inside: "+oneLine(fmt.Sprint(p)))
-		}
-	}()
-	var made providers.Source
-	if src != nil {
-		made = src.Source
-	} else if made, err = v.c.reopen(m); err != nil {
-		return false, err
-	}
-	rv, ok := made.(providers.Revoker)
-	if !ok {
-		return false, errors.New("account " + m.Account + " is another one by now")
-	}
-	r := m.request()
-	var failed []error
-	for _, c := range creds {
-		if !c.ExpiresAt.IsZero() && !c.ExpiresAt.After(v.c.now()) {
-			continue
-		}
-		if err := rv.Revoke(ctx, r, c); err != nil {
-			failed = append(failed, err)
-		}
-	}
-	if sw, ok := made.(providers.Sweeper); ok {
-		err := sw.Sweep(ctx, r)
-		return err == nil, err // whatever Revoke said: it has looked
-	}
-	if err := errors.Join(failed...); err != nil {
-		return false, err
-	}
-	return src != nil && len(creds) > 0, nil // else what it is called is not known: it ends by itself
-}
-
-// reopen opens the account of an entry that an earlier agent wrote.
-func (c *Core) reopen(m *made) (providers.Source, error) {
-	a, err := c.AccountNamed(m.Account)
-	p := c.provider(m.Provider)
-	if p == nil {
-		return nil, errors.New("there is no provider " + oneLine(m.Provider))
-	}
-	if err != nil { // an identity that no file holds
-		var ok bool
-		if a, ok = recognised(p, m.Host); !ok || a.Name != m.Account {
-			return nil, err
-		}
-	}
-	if a.Provider != m.Provider {
-		return nil, errors.New("account " + m.Account + " is another one by now")
-	}
-	d := c.Deps(a)
-	d.Resolve = c.resolver(a, map[string]string{}, nil)
-	return p.Open(a, d)
 }
 
 // pending lists what is to be taken back, the oldest first.

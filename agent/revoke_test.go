@@ -49,11 +49,15 @@ type robotProvider struct {
 	testProvider
 	robots  *robots
 	nameles bool // its robots are not found by name
+	sealed  bool // but end by themselves
 }
 
 func (p *robotProvider) Open(a providers.Account, d providers.Deps) (providers.Source, error) {
 	s := &robotSource{testSource{p: &p.testProvider, a: a, d: d}, p.robots}
-	if p.nameles {
+	switch {
+	case p.sealed:
+		return &sealerSource{s}, nil
+	case p.nameles:
 		return s, nil
 	}
 	return &sweeperSource{s}, nil
@@ -123,6 +127,7 @@ type robotRig struct {
 	mu       sync.Mutex
 	at       time.Time
 	nameless bool
+	sealed   bool
 }
 
 func newRobotRig(t *testing.T) *robotRig {
@@ -146,7 +151,7 @@ func (r *robotRig) agent() *Core {
 	r.t.Helper()
 	a := account("harbor", "reg.example")
 	a.Provider = "robots"
-	ps := []providers.Provider{&robotProvider{testProvider{name: "robots"}, r.robots, r.nameless}}
+	ps := []providers.Provider{&robotProvider{testProvider{name: "robots"}, r.robots, r.nameless, r.sealed}}
 	c, err := NewCore(r.t.Context(), CoreOptions{
 		Providers: ps,
 		Load:      func(bool) (*config.Config, error) { return &config.Config{Accounts: []providers.Account{a}}, nil },

@@ -40,9 +40,38 @@ func (s *source) make(ctx context.Context, r providers.Request) (c providers.Cre
 	if err != nil {
 		return c, err
 	}
-	err = errors.New("the mint did not end") // a panic
-	defer func() { s.revoked.end(m, c, err) }()
+	err = errUnended
+	defer func() { s.revoked.end(ctx, s, m, c, err) }()
 	c, err = s.Source.Mint(ctx, r)
+	return c, err
+}
+
+// errUnended is a mint that panicked.
+var errUnended = errors.New("the mint did not end")
+
+// errNotMade is a mint that handed out what was there before.
+var errNotMade = &providers.Error{Kind: providers.NoAccount, Err: errors.New("nothing was made")}
+
+// makeNative mints for the product's own API, and writes down before what is
+// made for a job alone.
+func (s *source) makeNative(ctx context.Context, n providers.NativeMinter, r providers.Request) (c providers.Native, err error) {
+	defer s.work.begin(s.watches)()
+	if _, ok := s.Source.(providers.Revoker); !ok || r.Job == "" {
+		return n.MintNative(ctx, r)
+	}
+	m, err := s.revoked.begin(s, r)
+	if err != nil {
+		return c, err
+	}
+	err = errUnended
+	defer func() {
+		made := err
+		if err == nil && !c.ForJob {
+			made = errNotMade
+		}
+		s.revoked.end(ctx, s, m, c.Credential, made)
+	}()
+	c, err = n.MintNative(ctx, r)
 	return c, err
 }
 

@@ -86,6 +86,9 @@ type Native struct {
 	// Env is how the product's own tools take it, in the order to print:
 	// AWS_ACCESS_KEY_ID and its companions. Empty where they have no such way.
 	Env []Variable
+	// ForJob: made for Request.Job alone, so that a Revoker takes it back at the
+	// job's end; not the account's own secret.
+	ForJob bool
 }
 
 // Variable is one variable of an environment.

@@ -43,6 +43,19 @@ type Sweeper interface {
 	Sweep(ctx context.Context, r Request) error
 }
 
+// Sealer is a Revoker whose things have no names, and are taken back with
+// themselves alone: a token that revokes itself. So that the agent after a killed
+// one can do that, each is written down sealed.
+type Sealer interface {
+	// Seal is c for the disk, of use to nobody without the account's own secret,
+	// which could make another such thing anyway.
+	Seal(ctx context.Context, r Request, c Credential) (string, error)
+	// Unseal reads what Seal wrote for the same host and job.
+	Unseal(ctx context.Context, r Request, sealed string) (Credential, error)
+	// Lives is the longest that such a thing lives by itself.
+	Lives() time.Duration
+}
+
 // Limiter is a Source that can say what is left of the product's rate limit,
 // without using any of it.
 type Limiter interface {
