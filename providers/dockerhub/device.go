@@ -46,10 +46,17 @@ func (s *source) device(ctx context.Context, h providers.Host, p oauth.Pair) (pr
 			return c, nil
 		}
 	}
-	made, err := s.remake(ctx, h, p.Made, time.Minute)
-	if providers.KindOf(err) == providers.LoginRequired && p.Live(s.deps.Now(), time.Minute) {
+	client, dead := s.oauth(h), p.Made
+	p, err := client.Fresh(ctx, s.deps, s.account.Password, time.Minute)
+	if err != nil {
+		return providers.Credential{}, err
+	}
+	made, err := s.remake(ctx, h, dead)
+	if providers.KindOf(err) == providers.LoginRequired {
 		// The access token was ended before its time: the refresh token may live.
-		made, err = s.remake(ctx, h, p.Made, forcedRefresh)
+		if _, err = client.Renew(ctx, s.deps, s.account.Password, p.Access); err == nil {
+			made, err = s.remake(ctx, h, dead)
+		}
 	}
 	if err != nil {
 		return providers.Credential{}, err
@@ -57,23 +64,19 @@ func (s *source) device(ctx context.Context, h providers.Host, p oauth.Pair) (pr
 	return s.made(made), nil
 }
 
-// forcedRefresh is longer than any access token lives.
-const forcedRefresh = 10 * 365 * 24 * time.Hour
-
-// remake puts another token in the place of dead, with an access token that has
-// minLeft left.
-func (s *source) remake(ctx context.Context, h providers.Host, dead string, minLeft time.Duration) (oauth.Pair, error) {
-	client := s.oauth(h)
-	if p, err := client.Fresh(ctx, s.deps, s.account.Password, minLeft); err != nil {
-		return p, err
-	}
-	return client.Update(ctx, s.deps, s.account.Password, func(p *oauth.Pair) error {
+// remake puts another token in the place of dead, unless another process did
+// meanwhile.
+func (s *source) remake(ctx context.Context, h providers.Host, dead string) (oauth.Pair, error) {
+	return s.oauth(h).Update(ctx, s.deps, s.account.Password, func(p *oauth.Pair) error {
 		if p.Made != dead {
-			return nil // another process was here
+			return nil
 		}
 		token, err := s.generate(ctx, h, providers.NewSecret(p.Access))
+		if err != nil {
+			return err
+		}
 		p.Made = token.Reveal()
-		return err
+		return nil
 	})
 }
 

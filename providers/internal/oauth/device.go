@@ -5,6 +5,7 @@ package oauth
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"time"
 
@@ -32,6 +33,8 @@ type code struct {
 	secret   providers.Secret
 	expires  time.Time
 	interval time.Duration
+	extra    time.Duration // beyond the interval, while the server does not answer
+	lost     error         // why it did not answer last
 }
 
 // Device lets a person log in: it shows where to enter which code, and waits
@@ -43,10 +46,13 @@ func (c Client) Device(ctx context.Context, ui providers.LoginUI, what string) (
 		return Token{}, err
 	}
 	for {
-		if !c.pause(ctx, d.interval) {
+		if !c.pause(ctx, d.interval+d.extra) {
 			return Token{}, c.fail(providers.Unavailable, "", errors.New("the login was interrupted"))
 		}
 		if !c.Now().Before(d.expires) {
+			if d.lost != nil {
+				return Token{}, d.lost
+			}
 			return Token{}, c.tooLate()
 		}
 		t, done, err := c.poll(ctx, &d)
@@ -82,11 +88,11 @@ func (c Client) begin(ctx context.Context, ui providers.LoginUI, what string) (c
 		return code{}, c.fail(providers.Unavailable, "", errors.New(c.Product+": the answer holds no device code"))
 	}
 	d := code{secret: providers.NewSecret(secret), expires: c.Now().Add(maxLife), interval: interval}
-	if n, ok := seconds(m["expires_in"]); ok && n > 0 && n < maxLife {
+	if n, ok := Seconds(m["expires_in"]); ok && n > 0 && n < maxLife {
 		d.expires = c.Now().Add(n)
 	}
-	if n, ok := seconds(m["interval"]); ok && n >= time.Second && n <= maxInterval {
-		d.interval = n
+	if n, ok := Seconds(m["interval"]); ok && n >= time.Second {
+		d.interval = min(n, maxInterval)
 	}
 	return d, ui.Device(ctx, providers.Device{
 		For: what, URL: httpx.Printable(at, 200), Complete: httpx.Printable(complete, 400), Code: httpx.Printable(user, 40), ExpiresAt: d.expires,
@@ -98,33 +104,37 @@ func (c Client) unsupported(err error) error {
 	var oe *Error
 	var se *httpx.StatusError
 	switch {
+	case isPassing(err):
+		return err
 	case errors.As(err, &oe):
 		switch oe.Code {
 		case "device_flow_disabled", "unauthorized_client", "unsupported_grant_type", "invalid_client", "incorrect_client_credentials":
-			return c.fail(providers.Misconfigured, "", errors.Join(err, ErrUnsupported))
+			return c.fail(providers.Misconfigured, "", fmt.Errorf("%w: %w", err, ErrUnsupported))
 		}
 		return c.fail(providers.Denied, "", err)
 	case errors.As(err, &se) && (se.Status == 404 || se.Status == 405):
-		return c.fail(providers.Misconfigured, "", errors.Join(err, ErrUnsupported))
+		return c.fail(providers.Misconfigured, "", fmt.Errorf("%w: %w", err, ErrUnsupported))
 	}
 	return err
 }
 
-// poll asks once. A lost answer is no refusal (RFC 8628 section 3.5).
+// poll asks once.
 func (c Client) poll(ctx context.Context, d *code) (t Token, done bool, err error) {
 	asked := c.Now()
 	m, err := c.post(ctx, "device login", c.TokenURL, url.Values{
 		"grant_type": {deviceGrant}, "client_id": {c.ClientID}, "device_code": {d.secret.Reveal()},
 	}, d.secret)
-	if err == nil {
+	if isPassing(err) && ctx.Err() == nil {
+		d.backOff(err)
+		return t, false, nil
+	}
+	d.extra, d.lost = 0, nil
+	var oe *Error
+	switch {
+	case err == nil:
 		t, err = c.token(m, asked)
 		return t, true, err
-	}
-	var oe *Error
-	if !errors.As(err, &oe) {
-		if providers.KindOf(err) == providers.Unavailable && ctx.Err() == nil {
-			return t, false, nil
-		}
+	case !errors.As(err, &oe):
 		return t, false, err
 	}
 	switch oe.Code {
@@ -132,8 +142,8 @@ func (c Client) poll(ctx context.Context, d *code) (t Token, done bool, err erro
 		return t, false, nil
 	case "slow_down":
 		d.interval += slowDownStep
-		if n, ok := seconds(m["interval"]); ok && n > d.interval && n <= maxInterval {
-			d.interval = n
+		if n, ok := Seconds(m["interval"]); ok && n > d.interval {
+			d.interval = min(n, maxInterval)
 		}
 		return t, false, nil
 	case "expired_token", "token_expired":
@@ -142,6 +152,24 @@ func (c Client) poll(ctx context.Context, d *code) (t Token, done bool, err erro
 		return t, false, c.fail(providers.Denied, "", errors.New(c.Product+": the login was declined in the browser"))
 	}
 	return t, false, c.fail(providers.Denied, "", err)
+}
+
+// isPassing reports an error that says nothing about the login. A lost answer
+// is one: it is no refusal.
+func isPassing(err error) bool {
+	e, ok := errors.AsType[*providers.Error](err)
+	return ok && e.Kind == providers.Unavailable
+}
+
+// backOff asks less often while the server does not answer, each time half as
+// often (RFC 8628 section 3.5), and not before it wants to be asked.
+func (d *code) backOff(err error) {
+	d.lost = err
+	d.extra = max(2*d.extra, d.interval)
+	if e, ok := errors.AsType[*providers.Error](err); ok {
+		d.extra = max(d.extra, e.RetryAfter)
+	}
+	d.extra = min(d.extra, maxInterval)
 }
 
 func (c Client) tooLate() error {

@@ -10,8 +10,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -38,6 +40,7 @@ type Client struct {
 // Token is what the token endpoint gave.
 type Token struct {
 	Access, Refresh  providers.Secret
+	IssuedAt         time.Time // when it was asked for
 	ExpiresAt        time.Time // of Access; zero: none was said
 	RefreshExpiresAt time.Time // zero: none was said
 	Scopes           []string  // granted; nil: not said
@@ -73,10 +76,11 @@ func (c Client) post(ctx context.Context, what, at string, form url.Values, secr
 	m, ok := v.(map[string]any)
 	if code, _ := m["error"].(string); code != "" {
 		text, _ := m["error_description"].(string)
-		for _, s := range secrets {
-			text = strings.ReplaceAll(text, s.Reveal(), "[redacted]")
+		oe := &Error{Product: c.Product, Code: httpx.Clean(code, 60, secrets...), Description: httpx.Clean(text, 160, secrets...)}
+		if passing(res.Status, code) {
+			return m, c.later(oe, err)
 		}
-		return m, &Error{Product: c.Product, Code: httpx.Printable(code, 60), Description: httpx.Printable(text, 160)}
+		return m, oe
 	}
 	switch {
 	case err != nil:
@@ -85,6 +89,29 @@ func (c Client) post(ctx context.Context, what, at string, form url.Values, secr
 		return nil, c.fail(providers.Unavailable, "", fmt.Errorf("%s: the answer of %s is no JSON object", c.Product, what))
 	}
 	return m, nil
+}
+
+// passing reports an error of the server, which says nothing about what was
+// asked for. The two codes are of RFC 6749 section 4.1.2.1; some servers send
+// them from the token endpoint too, and the third where they count requests.
+func passing(status int, code string) bool {
+	switch code {
+	case "slow_down": // a word of the protocol, whatever the status
+		return false
+	case "server_error", "temporarily_unavailable", "too_many_requests":
+		return true
+	}
+	return status == http.StatusRequestTimeout || status == http.StatusTooManyRequests || status >= 500
+}
+
+// later is a passing error, with what the transport said about when to come
+// back.
+func (c Client) later(oe *Error, transport error) *providers.Error {
+	e := c.fail(providers.Unavailable, "", oe)
+	if t, ok := errors.AsType[*providers.Error](transport); ok {
+		e.RetryAfter = t.RetryAfter
+	}
+	return e
 }
 
 func (c Client) fail(k providers.Kind, hint string, err error) *providers.Error {
@@ -101,14 +128,15 @@ func (c Client) token(m map[string]any, asked time.Time) (Token, error) {
 		}
 		return providers.NewSecret(s)
 	}
-	t := Token{Access: text("access_token"), Refresh: text("refresh_token")}
+	t := Token{Access: text("access_token"), Refresh: text("refresh_token"), IssuedAt: asked}
 	if t.Access.IsZero() {
 		return t, c.fail(providers.Unavailable, "", errors.New(c.Product+": the answer holds no access token"))
 	}
-	for key, at := range map[string]*time.Time{"expires_in": &t.ExpiresAt, "refresh_token_expires_in": &t.RefreshExpiresAt} {
-		if n, ok := seconds(m[key]); ok {
-			*at = asked.Add(n)
-		}
+	if n, ok := Seconds(m["expires_in"]); ok {
+		t.ExpiresAt = asked.Add(n)
+	}
+	if n, ok := Seconds(m["refresh_token_expires_in"]); ok && n > 0 {
+		t.RefreshExpiresAt = asked.Add(n)
 	}
 	if !t.ExpiresAt.IsZero() && !t.ExpiresAt.After(asked) {
 		return t, c.fail(providers.Unavailable, "", errors.New(c.Product+": the answer holds a token that is expired already"))
@@ -119,27 +147,21 @@ func (c Client) token(m map[string]any, asked time.Time) (Token, error) {
 	return t, nil
 }
 
-// seconds reads a count of seconds, as number or text, up to 10 years.
-func seconds(v any) (time.Duration, bool) {
-	var f float64
+// Seconds reads a count of seconds up to 10 years, as number or text. Zero and
+// less are said too: what lives no longer than that is over.
+func Seconds(v any) (time.Duration, bool) {
+	var text string
 	switch n := v.(type) {
 	case json.Number:
-		x, err := n.Float64()
-		if err != nil {
-			return 0, false
-		}
-		f = x
-	case float64:
-		f = n
+		text = n.String()
 	case string:
-		if _, err := fmt.Sscanf(n, "%g", &f); err != nil {
-			return 0, false
-		}
+		text = n
 	default:
 		return 0, false
 	}
-	if f < 0 || f > 10*365*24*3600 {
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || math.IsNaN(f) || f > 10*365*24*3600 {
 		return 0, false
 	}
-	return time.Duration(f * float64(time.Second)), true
+	return time.Duration(max(f, -1) * float64(time.Second)), true
 }

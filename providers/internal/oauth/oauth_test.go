@@ -3,11 +3,14 @@
 package oauth_test
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -31,6 +34,10 @@ type server struct {
 	live      string // the refresh token that works
 	killed    bool   // the family is dead
 	hangUp    bool   // the answer to a refresh is lost
+	busy      int    // status of refreshes that are refused for now; 0: none are
+	life      string // expires_in of what is refreshed; 7200 unless set
+	interval  string // of device codes; 5 unless set
+	code      string // error code in place of the one an answer has
 }
 
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -42,16 +49,28 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	fail := func(code string) {
-		w.WriteHeader(s.status)
+		status := s.status
+		if n, err := strconv.Atoi(code); err == nil { // a server that is busy
+			status, code = n, "too_many_requests"
+			w.Header().Set("Retry-After", "37")
+		}
+		if s.code != "" {
+			code = s.code
+		}
+		w.WriteHeader(status)
 		_, _ = fmt.Fprintf(w, `{"error":%q,"error_description":"words about %s"}`, code, r.FormValue("device_code")+r.FormValue("refresh_token"))
 	}
 	switch {
 	case r.URL.Path == "/device" && r.FormValue("scope") == "read write":
-		_, _ = fmt.Fprintf(w, `{"device_code":%q,"user_code":"WDJB-MJHT","verification_uri":"https://as.example/device","expires_in":900,"interval":5}`, canary+"code")
+		_, _ = fmt.Fprintf(w, `{"device_code":%q,"user_code":"WDJB-MJHT","verification_uri":"https://as.example/device","expires_in":900,"interval":%s}`, canary+"code", cmp.Or(s.interval, "5"))
 	case r.URL.Path == "/device":
 		fail("device_flow_disabled")
 	case r.FormValue("grant_type") == "refresh_token":
 		s.refreshes++
+		if s.busy != 0 {
+			fail(strconv.Itoa(s.busy))
+			return
+		}
 		if s.killed || r.FormValue("refresh_token") != s.live {
 			s.killed = true
 			fail("invalid_grant")
@@ -61,7 +80,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if s.hangUp {
 			panic(http.ErrAbortHandler)
 		}
-		_, _ = fmt.Fprintf(w, `{"access_token":"%saccess%d","refresh_token":%q,"expires_in":7200,"token_type":"Bearer"}`, canary, s.refreshes, s.live)
+		_, _ = fmt.Fprintf(w, `{"access_token":"%saccess%d","refresh_token":%q,"expires_in":%s,"token_type":"Bearer"}`, canary, s.refreshes, s.live, cmp.Or(s.life, "7200"))
 	case r.FormValue("device_code") != canary+"code":
 		fail("incorrect_device_code")
 	default:
@@ -170,7 +189,8 @@ func TestDeviceLoginThatFailsSaysWhyAndShowsNoSecret(t *testing.T) {
 		"expired_token":         {providers.LoginRequired, "nobody entered the code in time"},
 		"access_denied":         {providers.Denied, "declined in the browser"},
 		"authorization_pending": {providers.LoginRequired, "nobody entered the code in time"}, // for ever
-		"server_error":          {providers.Denied, "Example: server_error"},
+		"unknown_application":   {providers.Denied, "Example: unknown_application"},
+		"server_error":          {providers.Unavailable, "Example: server_error"}, // for ever
 	} {
 		w := newWorld(t)
 		w.answers = []string{answer}
@@ -192,80 +212,41 @@ func TestDeviceLoginThatFailsSaysWhyAndShowsNoSecret(t *testing.T) {
 	}
 }
 
-func (w *world) login(t *testing.T) {
-	t.Helper()
-	tok, err := w.c.Device(t.Context(), &person{}, "Example")
-	if err != nil {
+// A server that is busy or down says nothing about the login: it is asked less
+// often, and not before it wants to be.
+func TestDeviceLoginOutlivesAServerThatIsBusy(t *testing.T) {
+	w := newWorld(t)
+	w.answers = []string{"503", "503", "authorization_pending", "429", ""}
+	if _, err := w.c.Device(t.Context(), &person{}, "Example"); err != nil {
 		t.Fatal(err)
 	}
-	w.kept = w.c.Keep(tok, "jane").Secret()
-}
-
-func TestFiftyThatNeedAFreshTokenAreOneRefresh(t *testing.T) {
-	w := newWorld(t)
-	w.login(t)
-	w.now = w.now.Add(7*time.Hour + 55*time.Minute)
-	ref, _ := providers.ParseSecretRef("keyring:x")
-	var wg sync.WaitGroup
-	for range 50 {
-		wg.Go(func() {
-			p, err := w.c.Fresh(t.Context(), w.d, ref, 0)
-			if err != nil || p.Access != canary+"access1" || p.User != "jane" || !slices.Equal(p.Scopes, []string{"read", "write"}) {
-				t.Errorf("%v %v", p.ExpiresAt, err)
-			}
-		})
-	}
-	wg.Wait()
-	if w.refreshes != 1 || w.killed {
-		t.Errorf("%d refreshes, family dead: %v", w.refreshes, w.killed)
+	if want := []time.Duration{5e9, 42e9, 65e9, 5e9, 42e9}; !slices.Equal(w.waits, want) {
+		t.Errorf("waited %v", w.waits)
 	}
 }
 
-func TestPairThatCannotBeSavedIsNotUsed(t *testing.T) {
-	w := newWorld(t)
-	w.login(t)
-	w.now = w.now.Add(9 * time.Hour)
-	w.d.Save = func(context.Context, providers.SecretRef, providers.Secret) error { return errors.New("disk full") }
-	ref, _ := providers.ParseSecretRef("keyring:x")
-	if p, err := w.c.Fresh(t.Context(), w.d, ref, 0); err == nil || strings.Contains(p.Access, "access1") || !strings.Contains(err.Error(), "disk full") {
-		t.Errorf("%v", err)
+func TestADeviceLoginAsksNoMoreOftenThanItIsTold(t *testing.T) {
+	for interval, want := range map[string]time.Duration{"120": time.Minute, "0": 5 * time.Second, "-1": 5 * time.Second, `"7"`: 7 * time.Second, "null": 5 * time.Second} {
+		w := newWorld(t)
+		w.interval = interval
+		if _, err := w.c.Device(t.Context(), &person{}, "Example"); err != nil || !slices.Equal(w.waits, []time.Duration{want}) {
+			t.Errorf("interval %s: waited %v, %v", interval, w.waits, err)
+		}
 	}
 }
 
-func TestRefreshThatIsRefusedOrLostIsNotRepeated(t *testing.T) {
-	ref, _ := providers.ParseSecretRef("keyring:x")
-	w := newWorld(t)
-	w.login(t)
-	w.now = w.now.Add(9 * time.Hour)
-	w.live = "another"
-	if _, err := w.c.Fresh(t.Context(), w.d, ref, 0); providers.KindOf(err) != providers.LoginRequired || w.refreshes != 1 || strings.Contains(err.Error(), canary) {
-		t.Errorf("refused: %v, %d refreshes", err, w.refreshes)
-	}
-	w = newWorld(t)
-	w.login(t)
-	w.hangUp = true
-	w.now = w.now.Add(7*time.Hour + 55*time.Minute)
-	if p, err := w.c.Fresh(t.Context(), w.d, ref, 0); err != nil || p.Access != canary+"access0" || w.refreshes != 1 {
-		t.Errorf("lost while the old one lives: %v, %d refreshes", err, w.refreshes)
-	}
-	w = newWorld(t)
-	w.login(t)
-	w.now = w.now.Add(200 * 24 * time.Hour)
-	if _, err := w.c.Fresh(t.Context(), w.d, ref, 0); providers.KindOf(err) != providers.LoginRequired || w.refreshes != 0 {
-		t.Errorf("past the refresh token's end: %v, %d refreshes", err, w.refreshes)
-	}
-}
-
-func TestPairIsNotSentToAnotherServer(t *testing.T) {
-	w := newWorld(t)
-	w.login(t)
-	ref, _ := providers.ParseSecretRef("keyring:x")
-	w.c.TokenURL += "/else"
-	if _, err := w.c.Fresh(t.Context(), w.d, ref, 0); providers.KindOf(err) != providers.Misconfigured {
-		t.Errorf("%v", err)
-	}
-	w.kept = providers.NewSecret("a password")
-	if _, err := w.c.Fresh(t.Context(), w.d, ref, 0); providers.KindOf(err) != providers.Misconfigured {
-		t.Errorf("%v", err)
+func TestSecondsAreReadOnlyWhereTheyAreSome(t *testing.T) {
+	for _, c := range []struct {
+		in   any
+		want time.Duration
+		ok   bool
+	}{
+		{json.Number("300"), 5 * time.Minute, true}, {"300", 5 * time.Minute, true}, {json.Number("1.5"), 1500 * time.Millisecond, true},
+		{json.Number("0"), 0, true}, {json.Number("-5"), -time.Second, true}, {json.Number("1e300"), 0, false}, {json.Number("1e999"), 0, false},
+		{"NaN", 0, false}, {"Inf", 0, false}, {"5 minutes", 0, false}, {"", 0, false}, {nil, 0, false}, {true, 0, false},
+	} {
+		if got, ok := oauth.Seconds(c.in); got != c.want || ok != c.ok {
+			t.Errorf("%v: %v %v", c.in, got, ok)
+		}
 	}
 }

@@ -6,6 +6,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
 	"net/url"
 	"time"
 
@@ -18,6 +21,7 @@ import (
 type Pair struct {
 	Access           string    `json:"access_token"`
 	Refresh          string    `json:"refresh_token,omitempty"`
+	IssuedAt         time.Time `json:"issued_at,omitzero"`
 	ExpiresAt        time.Time `json:"expires_at,omitzero"`
 	RefreshExpiresAt time.Time `json:"refresh_expires_at,omitzero"`
 	Scopes           []string  `json:"scopes,omitempty"`
@@ -34,7 +38,7 @@ type Pair struct {
 // Keep makes the stored form of a login.
 func (c Client) Keep(t Token, user string) Pair {
 	return Pair{
-		Access: t.Access.Reveal(), Refresh: t.Refresh.Reveal(), ExpiresAt: t.ExpiresAt.UTC(), RefreshExpiresAt: t.RefreshExpiresAt.UTC(),
+		Access: t.Access.Reveal(), Refresh: t.Refresh.Reveal(), IssuedAt: t.IssuedAt.UTC(), ExpiresAt: t.ExpiresAt.UTC(), RefreshExpiresAt: t.RefreshExpiresAt.UTC(),
 		Scopes: t.Scopes, User: user, Issuer: c.TokenURL, ClientID: c.ClientID,
 	}
 }
@@ -63,46 +67,71 @@ func (p Pair) Live(now time.Time, spare time.Duration) bool {
 	return p.ExpiresAt.IsZero() || p.ExpiresAt.Sub(now) > spare
 }
 
+// String keeps the secrets of a login that is printed by mistake.
+func (Pair) String() string { return "[login]" }
+
+// GoString is String, for %#v.
+func (p Pair) GoString() string { return p.String() }
+
+// LogValue is String, for slog.
+func (p Pair) LogValue() slog.Value { return slog.StringValue(p.String()) }
+
+// enough reports whether the access token has minLeft left, or where it lives
+// for minutes only, two fifths of its life: a server whose tokens are short is
+// not asked for another one each time.
+func (p Pair) enough(now time.Time, minLeft time.Duration) bool {
+	if life := p.ExpiresAt.Sub(p.IssuedAt); !p.IssuedAt.IsZero() && life > 0 {
+		minLeft = min(minLeft, life*2/5)
+	}
+	return p.Live(now, minLeft)
+}
+
 // spare is what an access token needs to have left to be handed out without a
 // refresh: a tenth of a typical life, and enough for one pull.
 const spare = 10 * time.Minute
 
 // Fresh is the login under ref with a live access token: refreshed where that
 // is due, by one process of the user at a time, the new pair durable before it
-// is used. minLeft is what the caller needs; 0 = the default of 10 minutes.
+// is used. minLeft is what the caller needs; 0 = the default of 10 minutes. A
+// refresh that fails is no error while the token lives, unless the server says
+// that the login is over.
 func (c Client) Fresh(ctx context.Context, d providers.Deps, ref providers.SecretRef, minLeft time.Duration) (Pair, error) {
 	if minLeft == 0 {
 		minLeft = spare
 	}
 	p, err := c.stored(ctx, d, ref)
-	if err != nil || p.Live(d.Now(), minLeft) {
+	if err != nil || p.enough(d.Now(), minLeft) {
 		return p, err
 	}
-	if p.Refresh == "" {
-		if p.Live(d.Now(), 0) {
-			return p, nil
-		}
-		return p, c.loginAgain("expired and cannot be refreshed")
+	if p.Refresh == "" && p.Live(d.Now(), 0) {
+		return p, nil
 	}
+	fresh, err := c.replace(ctx, d, ref, p.Access)
+	if err != nil && providers.KindOf(err) != providers.LoginRequired && p.Live(d.Now(), 0) {
+		return p, nil
+	}
+	return fresh, err
+}
+
+// Renew is the login under ref with another access token than dead, which the
+// server refused before its time. Many that found it dead are one refresh.
+func (c Client) Renew(ctx context.Context, d providers.Deps, ref providers.SecretRef, dead string) (Pair, error) {
+	return c.replace(ctx, d, ref, dead)
+}
+
+// replace refreshes the pair under ref, unless another process did meanwhile:
+// its pair killed the one with the access token old.
+func (c Client) replace(ctx context.Context, d providers.Deps, ref providers.SecretRef, old string) (Pair, error) {
 	unlock, err := d.Lock(ctx, c.lockName(ref))
 	if err != nil {
-		return p, c.orOld(p, d, c.fail(providers.Unavailable, "", err))
+		return Pair{}, c.fail(providers.Unavailable, "", err)
 	}
 	defer unlock()
-	// Another process may have refreshed while this one waited: its pair killed
-	// the one read before.
-	if p, err = c.stored(ctx, d, ref); err != nil || p.Live(d.Now(), minLeft) {
+	p, err := c.stored(ctx, d, ref)
+	if err != nil || p.Access != old && p.Live(d.Now(), 0) {
 		return p, err
 	}
 	return c.refresh(ctx, d, ref, p)
-}
-
-// orOld answers the pair that still lives instead of err.
-func (c Client) orOld(p Pair, d providers.Deps, err error) error {
-	if p.Live(d.Now(), 0) && providers.KindOf(err) == providers.Unavailable {
-		return nil
-	}
-	return err
 }
 
 func (c Client) stored(ctx context.Context, d providers.Deps, ref providers.SecretRef) (Pair, error) {
@@ -120,12 +149,24 @@ func (c Client) stored(ctx context.Context, d providers.Deps, ref providers.Secr
 	return p, nil
 }
 
+// refreshLimit bounds a refresh whose caller has left: half a refresh is the
+// end of a login.
+const refreshLimit = 15 * time.Second
+
 // refresh replaces the pair. The request is sent once: a lost answer may have
-// killed both tokens, and only the server knows.
+// killed both tokens, and only the server knows. From there on the new pair is
+// saved whatever becomes of the caller.
 func (c Client) refresh(ctx context.Context, d providers.Deps, ref providers.SecretRef, old Pair) (Pair, error) {
-	if !old.RefreshExpiresAt.IsZero() && !old.RefreshExpiresAt.After(d.Now()) {
+	switch {
+	case old.Refresh == "":
+		return old, c.loginAgain("expired and cannot be refreshed")
+	case !old.RefreshExpiresAt.IsZero() && !old.RefreshExpiresAt.After(d.Now()):
 		return old, c.loginAgain("expired")
+	case ctx.Err() != nil:
+		return old, c.fail(providers.Unavailable, "", errors.New(c.Product+": no time left for a token refresh"))
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshLimit)
+	defer cancel()
 	asked := d.Now()
 	secret := providers.NewSecret(old.Refresh)
 	m, err := c.post(ctx, "token refresh", c.TokenURL, url.Values{
@@ -133,16 +174,18 @@ func (c Client) refresh(ctx context.Context, d providers.Deps, ref providers.Sec
 	}, secret)
 	var oe *Error
 	switch {
+	case isPassing(err):
+		return old, err
 	case errors.As(err, &oe) && (oe.Code == "invalid_grant" || oe.Code == "bad_refresh_token"):
-		return old, c.loginAgain("was ended: " + oe.Error())
+		return old, c.loginAgain("was ended (" + oe.Code + ")")
 	case errors.As(err, &oe):
 		return old, c.fail(providers.Denied, "run: regmint login "+c.Host.String(), err)
 	case err != nil:
-		return old, c.orOld(old, d, err)
+		return old, err
 	}
 	t, err := c.token(m, asked)
 	if err != nil {
-		return old, c.orOld(old, d, err)
+		return old, err
 	}
 	if t.Refresh.IsZero() { // not rotated: the old one goes on
 		t.Refresh, t.RefreshExpiresAt = secret, old.RefreshExpiresAt
@@ -153,7 +196,7 @@ func (c Client) refresh(ctx context.Context, d providers.Deps, ref providers.Sec
 	p := c.Keep(t, old.User)
 	p.Made = old.Made
 	if err := d.Save(ctx, ref, p.Secret()); err != nil {
-		return old, c.fail(providers.Unavailable, "", errors.Join(errors.New("the refreshed login of "+c.Product+" could not be saved"), err))
+		return old, c.fail(providers.Unavailable, "run: regmint login "+c.Host.String(), fmt.Errorf("the refreshed login of %s could not be saved: %w", c.Product, err))
 	}
 	return p, nil
 }
@@ -179,11 +222,30 @@ func (c Client) Update(ctx context.Context, d providers.Deps, ref providers.Secr
 		return p, err
 	}
 	if err := d.Save(ctx, ref, p.Secret()); err != nil {
-		return p, c.fail(providers.Unavailable, "", errors.Join(errors.New("the login of "+c.Product+" could not be saved"), err))
+		return p, c.fail(providers.Unavailable, "", fmt.Errorf("the login of %s could not be saved: %w", c.Product, err))
 	}
 	return p, nil
 }
 
 func (c Client) lockName(ref providers.SecretRef) string {
 	return "refresh " + c.TokenURL + " " + ref.String()
+}
+
+// End ends the login p at the server's endpoint at (RFC 7009): its refresh
+// token, and with it the family. A login that was over already is no error.
+func (c Client) End(ctx context.Context, at string, p Pair) error {
+	if p.Issuer != c.TokenURL || p.ClientID != c.ClientID {
+		return c.fail(providers.Misconfigured, "", errors.New("a login of another server or application than "+c.Product))
+	}
+	token := p.Refresh
+	if token == "" {
+		token = p.Access
+	}
+	_, err := c.HTTP.Do(ctx, httpx.Request{
+		Host: c.Host, What: "end of the login", Method: http.MethodPost, URL: at, SameOrigin: true, Replay: true,
+		Header:  http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Accept": {"application/json"}},
+		Body:    []byte(url.Values{"client_id": {c.ClientID}, "token": {token}}.Encode()),
+		Secrets: []providers.Secret{providers.NewSecret(token)},
+	})
+	return err
 }
