@@ -8,13 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/regmint/regmint/providers"
 	"github.com/regmint/regmint/providers/internal/httpx"
-	"github.com/regmint/regmint/providers/internal/registryauth"
 )
 
 // call is one request to the API.
@@ -56,9 +54,19 @@ func (s *source) call(ctx context.Context, c call) error {
 		return nil
 	}
 	if json.Unmarshal(res.Body, c.into) != nil {
-		return s.fail(c.host, providers.Unavailable, "", errors.New(c.what+": the answer is not what GitLab answers"))
+		return s.notGitLab(c.host, c.what, res)
 	}
 	return nil
+}
+
+// notGitLab is an answer that no API of GitLab gives (H53): a page stands where
+// the API should be, or something between changed the answer.
+func (s *source) notGitLab(h providers.Host, what string, res *httpx.Response) error {
+	if strings.HasPrefix(res.Header.Get("Content-Type"), "text/html") {
+		at := httpx.Printable(res.URL.Scheme+"://"+res.URL.Host+res.URL.Path, 100)
+		return s.fail(h, providers.Unavailable, "look at url, and at what stands before GitLab", errors.New(what+": a web page at "+at+" where GitLab's API should be"))
+	}
+	return s.fail(h, providers.Unavailable, "look at what stands before GitLab", errors.New(what+": the answer is not what GitLab answers"))
 }
 
 // info is an access token as the API describes it. Dates of expiry are whole
@@ -78,7 +86,8 @@ func (i info) expires() time.Time {
 	if i.Ends == nil {
 		return time.Time{}
 	}
-	t, err := time.Parse(time.DateOnly, *i.Ends)
+	date, _, _ := strings.Cut(*i.Ends, "T") // whatever the time of a day that is over
+	t, err := time.Parse(time.DateOnly, date)
 	if err != nil {
 		return time.Time{}
 	}
@@ -122,8 +131,11 @@ func (s *source) look(ctx context.Context, h providers.Host, t *token) error {
 	// A deploy token without its usual looks, or a password: the registry knows.
 	if s.account.Username != "" {
 		cred := providers.Credential{Username: t.user, Secret: t.secret}
-		if registryauth.Verify(ctx, s.registry(h), cred, nil) == nil {
+		if verr := s.Verify(ctx, providers.Request{Host: h}, cred); providers.KindOf(verr) != providers.LoginRequired {
 			t.checked, t.origin = false, "saved login as "+httpx.Printable(t.user, 100)
+			if providers.KindOf(verr) == providers.Denied {
+				return verr
+			}
 			return nil
 		}
 	}
@@ -131,45 +143,4 @@ func (s *source) look(ctx context.Context, h providers.Host, t *token) error {
 	defer s.mu.Unlock()
 	s.refused = refusal{secret: t.secret, until: s.deps.Now().Add(refusedFor), err: err}
 	return err
-}
-
-// Scopes by what they are good for.
-const (
-	scopeAPI   = "api"
-	scopeRead  = "read_registry"
-	scopeWrite = "write_registry"
-)
-
-var (
-	pullScopes = []string{scopeAPI, "read_api", scopeRead, scopeWrite, "read_virtual_registry", "write_virtual_registry"}
-	pushScopes = []string{scopeAPI, scopeWrite}
-)
-
-// allows refuses what the scopes of a token are known not to do.
-func (s *source) allows(r providers.Request, t token) error {
-	if t.scopes == nil {
-		return nil
-	}
-	var a providers.Access
-	for _, g := range r.Grants {
-		a |= g.Access
-	}
-	need, what := pullScopes, "pull needs read_registry"
-	switch {
-	case a.Has(providers.Delete):
-		need, what = []string{scopeAPI}, "delete needs api"
-	case a.Has(providers.Push):
-		need, what = pushScopes, "push needs write_registry"
-	}
-	if slices.ContainsFunc(t.scopes, func(x string) bool { return slices.Contains(need, x) }) {
-		return nil
-	}
-	return s.fail(r.Host, providers.Denied, "make a token with that scope", fmt.Errorf("%s, and the token has %s", what, list(t.scopes)))
-}
-
-func list(scopes []string) string {
-	if len(scopes) == 0 {
-		return "no scope"
-	}
-	return httpx.Printable(strings.Join(scopes, ", "), 120)
 }

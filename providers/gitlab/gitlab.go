@@ -124,7 +124,7 @@ func (s *source) Mint(ctx context.Context, r providers.Request) (providers.Crede
 			return providers.Credential{}, err
 		}
 	}
-	if err := s.allows(r, t); err != nil {
+	if err := s.allows(ctx, r, t); err != nil {
 		return providers.Credential{}, err
 	}
 	now := s.deps.Now()

@@ -17,6 +17,7 @@ import (
 const canary = "glpat-CNRYgitlab0123456789abcdef012345"
 
 func TestHostsOfGitLabAreRecognisedAndNoOthers(t *testing.T) {
+	t.Parallel()
 	p := gitlab.New()
 	for s, want := range map[string]bool{
 		"registry.gitlab.com": true, "gitlab.com": true, "gitlab.com:443": true, "REGISTRY.GITLAB.COM": true,
@@ -34,6 +35,7 @@ func ciJob(registry, proxy string) map[string]string {
 }
 
 func TestJobClaimsItsOwnRegistryAndProxy(t *testing.T) {
+	t.Parallel()
 	p := gitlab.New()
 	got := p.Claims(ciJob("registry.corp.example:5050", "gitlab.corp.example:443"))
 	if len(got) != 2 || got[0] != httpxtest.Host(t, "registry.corp.example:5050") || got[1] != httpxtest.Host(t, "gitlab.corp.example") {
@@ -67,6 +69,7 @@ func ambient(t *testing.T, host string, env map[string]string) (providers.Source
 
 // Rule 12: the port matters, and :443 is none.
 func TestJobTokenGoesToItsRegistryAndProxyAndNowhereElse(t *testing.T) {
+	t.Parallel()
 	env := ciJob("registry.corp.example:5050", "gitlab.corp.example:443")
 	for _, host := range []string{"registry.corp.example:5050", "gitlab.corp.example", "gitlab.corp.example:443"} {
 		s, r := ambient(t, host, env)
@@ -86,6 +89,7 @@ func TestJobTokenGoesToItsRegistryAndProxyAndNowhereElse(t *testing.T) {
 }
 
 func TestDeployTokenOfTheJobGoesToTheRegistryAlone(t *testing.T) {
+	t.Parallel()
 	env := map[string]string{
 		"CI_REGISTRY": "registry.gitlab.com", "CI_DEPENDENCY_PROXY_SERVER": "gitlab.com:443", "CI_DEPLOY_USER": "gitlab+deploy-token-1", "CI_DEPLOY_PASSWORD": canary,
 	}
@@ -109,6 +113,7 @@ func TestDeployTokenOfTheJobGoesToTheRegistryAlone(t *testing.T) {
 }
 
 func TestLoginWithAJobTokenEndsByItself(t *testing.T) {
+	t.Parallel()
 	h, now := httpxtest.Host(t, "registry.gitlab.com"), time.Now()
 	body := base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"exp":%d}`, now.Add(3*time.Hour).Unix()))
 	for secret, want := range map[string]time.Duration{

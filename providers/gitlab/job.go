@@ -31,15 +31,9 @@ type shape struct {
 
 // shapeOf is the least that does what r asks for.
 func (s *jobSource) shapeOf(r providers.Request) shape {
-	var a providers.Access
-	for _, g := range r.Grants {
-		a |= g.Access
-		if g.Access == 0 {
-			a |= providers.Push
-		}
-	}
-	if len(r.Grants) == 0 {
-		a = providers.Push
+	a := accessOf(r)
+	if len(r.Grants) == 0 || slices.ContainsFunc(r.Grants, func(g providers.Grant) bool { return g.Access == 0 }) {
+		a |= providers.Push
 	}
 	out := shape{scopes: []string{scopeRead}, level: levels["reporter"]}
 	if a.Has(providers.Push) {
@@ -48,6 +42,23 @@ func (s *jobSource) shapeOf(r providers.Request) shape {
 	if a.Has(providers.Delete) {
 		out = shape{scopes: []string{scopeAPI}, level: levels["maintainer"]}
 	}
+	return s.settled(out)
+}
+
+// nativeShape is the same for GitLab's API.
+func (s *jobSource) nativeShape(r providers.Request) shape {
+	out := shape{scopes: []string{scopeAPI}, level: levels["developer"]}
+	switch {
+	case readsAlone(r):
+		out = shape{scopes: []string{scopeReadAPI}, level: levels["reporter"]}
+	case accessOf(r).Has(providers.Delete):
+		out.level = levels["maintainer"]
+	}
+	return s.settled(out)
+}
+
+// settled is a shape as the account's own keys want it.
+func (s *jobSource) settled(out shape) shape {
 	if len(s.plan.Scopes) > 0 {
 		out.scopes = slices.Clone(s.plan.Scopes)
 	}
@@ -65,9 +76,8 @@ func wider(gs []providers.Grant) bool {
 // prefix begins the names of everything made for a job.
 func prefix(job string) string { return "regmint-" + job + "-" }
 
-// name is that of the token for a request; it follows from the request alone.
-func (s *jobSource) name(r providers.Request) string {
-	sh := s.shapeOf(r)
+// name is that of a token of a shape for a request; it follows from the two alone.
+func name(r providers.Request, sh shape) string {
 	sum := sha256.Sum256([]byte(fmt.Sprint(r.Host, " ", sh.level, " ", sh.scopes)))
 	return prefix(r.Job) + hex.EncodeToString(sum[:4])
 }
@@ -111,25 +121,67 @@ func (s *jobSource) covers(r providers.Request) error {
 	return nil
 }
 
-// soon is how much of a day a token must have left at least: it ends as a day
-// begins.
-const soon = time.Hour
+// soon is how much of its life a token must have at least. It ends as a day
+// begins, so that all that are made on one day end together: one that is renewed
+// with more than this left would bring no later end, and one more bot user.
+const soon = 8 * time.Hour
 
 // ends is the day, in UTC, as which a new token ends: tomorrow, or the day
 // after where tomorrow is close.
-func ends(now time.Time) string {
-	day := now.UTC().Truncate(24*time.Hour).AddDate(0, 0, 1)
-	if day.Sub(now) < soon {
-		day = day.AddDate(0, 0, 1)
+func ends(now time.Time) time.Time {
+	end := tomorrow(now)
+	if end.Sub(now) < soon {
+		end = end.AddDate(0, 0, 1)
 	}
-	return day.Format(time.DateOnly)
+	return end
 }
+
+// tomorrow is the earliest end that an instance can be asked for.
+func tomorrow(now time.Time) time.Time { return now.UTC().Truncate(day).AddDate(0, 0, 1) }
 
 // Mint implements providers.Source.
 func (s *jobSource) Mint(ctx context.Context, r providers.Request) (providers.Credential, error) {
 	if r.Job == "" {
 		return s.source.Mint(ctx, r)
 	}
+	sh := s.shapeOf(r)
+	if s.isProxy(ctx, r.Host) {
+		if s.plan.Project != "" {
+			return providers.Credential{}, s.fail(r.Host, providers.Misconfigured, "set group instead of project", errProjectProxy)
+		}
+		if len(s.plan.Scopes) == 0 && !toProxy.met(sh.scopes) {
+			sh.scopes = []string{scopeRead, scopeWrite} // it takes both, to pull too
+		}
+	}
+	return s.make(ctx, r, sh)
+}
+
+// MintNative implements providers.NativeMinter: in a job a token of its own.
+func (s *jobSource) MintNative(ctx context.Context, r providers.Request) (providers.Native, error) {
+	if r.Job == "" {
+		return s.source.MintNative(ctx, r)
+	}
+	sh := s.nativeShape(r)
+	if !forAPI(r, sh.scopes) {
+		return providers.Native{}, s.needsAPI(r.Host, sh.scopes)
+	}
+	c, err := s.make(ctx, r, sh)
+	if err != nil {
+		return providers.Native{}, err
+	}
+	return providers.Native{Credential: c, Env: []providers.Variable{{Name: apiVariable, Value: c.Secret}}, ForJob: true}, nil
+}
+
+// CheckNative implements providers.NativeChecker; nothing is made for it.
+func (s *jobSource) CheckNative(ctx context.Context, r providers.Request) error {
+	if sh := s.nativeShape(r); r.Job != "" && !forAPI(r, sh.scopes) {
+		return s.needsAPI(r.Host, sh.scopes)
+	}
+	return s.source.CheckNative(ctx, r)
+}
+
+// make makes a token for the job.
+func (s *jobSource) make(ctx context.Context, r providers.Request, sh shape) (providers.Credential, error) {
 	if err := s.covers(r); err != nil {
 		return providers.Credential{}, err
 	}
@@ -137,14 +189,11 @@ func (s *jobSource) Mint(ctx context.Context, r providers.Request) (providers.Cr
 	if err != nil {
 		return providers.Credential{}, err
 	}
-	sh, now := s.shapeOf(r), s.deps.Now()
-	var i info
-	err = s.call(ctx, call{
-		host: r.Host, what: "make a token for the job", method: http.MethodPost, path: s.path(), as: maker, into: &i,
-		body: map[string]any{
-			"name": s.name(r), "description": "made by regmint for one job", "scopes": sh.scopes, "access_level": sh.level, "expires_at": ends(now),
-		},
-	})
+	now := s.deps.Now()
+	i, err := s.create(ctx, r, maker, sh, ends(now))
+	if se, ok := errors.AsType[*httpx.StatusError](err); ok && se.Status == http.StatusBadRequest && speaksOfExpiry(se) && ends(now) != tomorrow(now) {
+		i, err = s.create(ctx, r, maker, sh, tomorrow(now)) // an instance may allow a day at most
+	}
 	if err != nil {
 		return providers.Credential{}, s.cannotMake(r.Host, err)
 	}
@@ -157,83 +206,45 @@ func (s *jobSource) Mint(ctx context.Context, r providers.Request) (providers.Cr
 	}, nil
 }
 
-// cannotMake adds what making tokens takes.
+func (s *jobSource) create(ctx context.Context, r providers.Request, maker token, sh shape, end time.Time) (i info, err error) {
+	err = s.call(ctx, call{
+		host: r.Host, what: "make a token for the job", method: http.MethodPost, path: s.path(), as: maker, into: &i,
+		body: map[string]any{
+			"name": name(r, sh), "description": "made by regmint for one job", "scopes": sh.scopes, "access_level": sh.level,
+			"expires_at": end.Format(time.DateOnly),
+		},
+	})
+	return i, err
+}
+
+func speaksOfExpiry(se *httpx.StatusError) bool {
+	return strings.Contains(strings.ToLower(se.Message), "expir")
+}
+
+// cannotMake adds what making tokens takes. GitLab answers 400 to all that it
+// does not do (gitlab-org/gitlab app/services/resource_access_tokens/create_service.rb).
 func (s *jobSource) cannotMake(h providers.Host, err error) error {
 	se, ok := errors.AsType[*httpx.StatusError](err)
 	if !ok {
 		return err
 	}
-	switch se.Status {
-	case http.StatusForbidden:
-		return s.fail(h, providers.Denied, "it takes a personal token with the scope api, of a maintainer", &said{text: "GitLab does not let this account make tokens in " + s.place(), err: err})
-	case http.StatusNotFound:
-		return s.fail(h, providers.Misconfigured, "check project or group, and that the account is a member", &said{text: "GitLab shows no " + s.place(), err: err})
-	case http.StatusBadRequest:
-		return s.fail(h, providers.Misconfigured, "check scopes and access_level", &said{text: "GitLab does not make such a token in " + s.place() + ": " + httpx.Printable(se.Message, 100), err: err})
+	say := func(k providers.Kind, hint, text string) error {
+		return s.fail(h, k, hint, &said{text: text, err: err})
+	}
+	who := "it takes a personal token with the scope api, of a maintainer of the project"
+	if s.plan.Group != "" {
+		who = "it takes a personal token with the scope api, of an owner of the group"
+	}
+	message := strings.ToLower(se.Message)
+	switch {
+	case se.Status == http.StatusForbidden, se.Status == http.StatusBadRequest && strings.Contains(message, "permission to create"):
+		return say(providers.Denied, who, "GitLab does not let this account make tokens in "+s.place())
+	case se.Status == http.StatusNotFound:
+		return say(providers.Misconfigured, "check project or group, and that the account is a member", "GitLab shows no "+s.place())
+	case se.Status == http.StatusBadRequest && strings.Contains(message, "access level"):
+		return say(providers.Denied, "set access_level to a role that the account has", "GitLab does not make tokens of that role for this account in "+s.place())
+	case se.Status == http.StatusBadRequest:
+		return say(providers.Misconfigured, "check scopes and access_level", "GitLab does not make such a token in "+s.place()+": "+httpx.Printable(se.Message, 100))
 	}
 	return err
-}
-
-// Revoke implements providers.Revoker: the token ends itself, which each may
-// whatever became of the one it was made with; those of the same name are what
-// renewals during the job have replaced.
-func (s *jobSource) Revoke(ctx context.Context, r providers.Request, c providers.Credential) error {
-	if r.Job == "" {
-		return nil
-	}
-	self := errors.New("no token")
-	if !c.Secret.IsZero() {
-		self = s.call(ctx, call{host: r.Host, what: "revoke the job's token", method: http.MethodDelete, path: "/personal_access_tokens/self", as: token{secret: c.Secret}})
-		if se, ok := errors.AsType[*httpx.StatusError](self); ok && se.Status == http.StatusUnauthorized { // it is revoked
-			self = nil
-		}
-	}
-	name := s.name(r)
-	if err := s.sweep(ctx, r.Host, name, func(n string) bool { return n == name }); err != nil && self != nil {
-		return err
-	}
-	return nil
-}
-
-// Sweep implements providers.Sweeper.
-func (s *jobSource) Sweep(ctx context.Context, r providers.Request) error {
-	if r.Job == "" {
-		return nil
-	}
-	p := prefix(r.Job)
-	return s.sweep(ctx, r.Host, p, func(n string) bool { return strings.HasPrefix(n, p) })
-}
-
-// maxPages bounds how much of a list is read, 100 entries a page.
-const maxPages = 20
-
-func (s *jobSource) sweep(ctx context.Context, h providers.Host, search string, mine func(name string) bool) error {
-	maker, err := s.own(ctx, h)
-	if err != nil {
-		return err
-	}
-	var found []info
-	for page := 1; page <= maxPages; page++ {
-		var list []info
-		q := url.Values{"state": {"active"}, "search": {search}, "per_page": {"100"}, "page": {fmt.Sprint(page)}}
-		if err := s.call(ctx, call{host: h, what: "list the tokens of jobs", path: s.path() + "?" + q.Encode(), as: maker, into: &list}); err != nil {
-			return err
-		}
-		for _, i := range list {
-			if mine(i.Name) && !i.Revoked {
-				found = append(found, i)
-			}
-		}
-		if len(list) < 100 {
-			break
-		}
-	}
-	var errs []error
-	for _, i := range found {
-		err := s.call(ctx, call{host: h, what: "revoke the job's token", method: http.MethodDelete, path: fmt.Sprintf("%s/%d", s.path(), i.ID), as: maker})
-		if se, ok := errors.AsType[*httpx.StatusError](err); err != nil && !(ok && se.Status == http.StatusNotFound) { // gone is gone
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
 }

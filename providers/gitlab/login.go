@@ -138,6 +138,17 @@ func (s *source) who(ctx context.Context, h providers.Host, t token) string {
 	return t.origin
 }
 
+// wanted are the scopes of a token that does what the account is for.
+func (s *source) wanted() []string {
+	switch {
+	case s.plan.perJob():
+		return []string{scopeAPI}
+	case s.account.Rotate > 0:
+		return []string{scopeRead, scopeWrite, scopeSelf}
+	}
+	return []string{scopeRead, scopeWrite}
+}
+
 // wants says where a token is made and how it is saved.
 func (s *source) wants(ctx context.Context, h providers.Host) error {
 	v, err := s.gitlab(ctx, h)
@@ -146,7 +157,7 @@ func (s *source) wants(ctx context.Context, h providers.Host) error {
 	}
 	return s.fail(h, providers.LoginRequired,
 		fmt.Sprintf("then: regmint login %s --provider gitlab -u USER (it asks for the token), or with --password-stdin", h),
-		errors.New("make a token at "+v.page()))
+		errors.New("make a token at "+v.page(s.wanted()...)))
 }
 
 // device lets a person log in in the browser.
@@ -162,7 +173,7 @@ func (s *source) device(ctx context.Context, q providers.LoginRequest) (provider
 	t, err := c.Device(ctx, q.UI, "GitLab at "+v.base)
 	if err != nil {
 		if errors.Is(err, oauth.ErrUnsupported) {
-			return providers.LoginResult{}, s.fail(q.Host, providers.Misconfigured, "check client_id; or make a token at "+v.page(), errors.New("GitLab offers no login by device code to this application (it takes 17.3 or later)"))
+			return providers.LoginResult{}, s.fail(q.Host, providers.Misconfigured, "check client_id; or make a token at "+v.page(s.wanted()...), errors.New("GitLab offers no login by device code to this application (it takes 17.3 or later)"))
 		}
 		return providers.LoginResult{}, err
 	}

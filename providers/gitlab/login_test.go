@@ -54,6 +54,7 @@ func kept(a *providers.Account) {
 }
 
 func TestLoginInTheBrowserIsKeptAndRefreshedOnce(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, fake.Options{DeviceInterval: time.Second})
 	app := r.gl.Application("regmint", fake.ReadRegistry, fake.WriteRegistry, fake.API)
 	p := &person{onCode: func(d providers.Device) {
@@ -93,6 +94,7 @@ func TestLoginInTheBrowserIsKeptAndRefreshedOnce(t *testing.T) {
 }
 
 func TestLoginInTheBrowserThatFailsSaysWhy(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, fake.Options{DeviceInterval: time.Second})
 	app := r.gl.Application("regmint", fake.ReadRegistry, fake.WriteRegistry)
 	_, err := r.login(&person{onCode: func(d providers.Device) { _ = r.gl.Decline(d.Code) }}, gitlab.Options{ClientID: app.ClientID}, saved)
@@ -106,6 +108,7 @@ func TestLoginInTheBrowserThatFailsSaysWhy(t *testing.T) {
 }
 
 func TestLoginWithoutAnythingSaysWhereTokensAreMade(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, fake.Options{})
 	_, err := r.login(&person{}, gitlab.Options{}, saved)
 	r.wantError(err, providers.LoginRequired, "https://gitlab.com/-/user_settings/personal_access_tokens?name=regmint&scopes=read_registry,write_registry", "-u USER", "--password-stdin")
@@ -115,6 +118,7 @@ func TestLoginWithoutAnythingSaysWhereTokensAreMade(t *testing.T) {
 }
 
 func TestLoginOfGlabIsOfferedAndUsed(t *testing.T) {
+	t.Parallel()
 	for name, logIn := range map[string]func(r *rig, p *fake.Glab, dir string){
 		"OAuth": func(r *rig, p *fake.Glab, dir string) { p.LogIn(r.t, dir, r.jane) },
 		"a token": func(r *rig, p *fake.Glab, dir string) {
@@ -146,6 +150,7 @@ func TestLoginOfGlabIsOfferedAndUsed(t *testing.T) {
 }
 
 func TestLoginOfGlabThatIsOverIsRenewedByGlab(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, fake.Options{})
 	dir := t.TempDir()
 	p := r.glab(dir)
@@ -160,6 +165,7 @@ func TestLoginOfGlabThatIsOverIsRenewedByGlab(t *testing.T) {
 }
 
 func TestGlabThatCannotHelpIsAClearLine(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, fake.Options{})
 	s := r.open(gitlab.Options{Glab: true})
 	_, err := s.Mint(t.Context(), r.request(""))
@@ -178,6 +184,7 @@ func TestGlabThatCannotHelpIsAClearLine(t *testing.T) {
 
 // What current versions of glab print is taken at its word about who they are.
 func TestAnswerOfGlabForAnotherInstanceIsNotUsed(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, fake.Options{})
 	answer := func(instance, kind, more string) func(context.Context, providers.Command) ([]byte, error) {
 		return func(_ context.Context, c providers.Command) ([]byte, error) {
@@ -212,6 +219,7 @@ func TestAnswerOfGlabForAnotherInstanceIsNotUsed(t *testing.T) {
 }
 
 func TestInAJobNobodyHasToLogIn(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, fake.Options{})
 	r.deps.Env = ciJob("registry.gitlab.com", "gitlab.com:443")
 	res, err := r.login(&person{}, gitlab.Options{}, saved)
@@ -221,6 +229,7 @@ func TestInAJobNobodyHasToLogIn(t *testing.T) {
 }
 
 func TestAccountsOfOneStoredLoginShareIt(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, fake.Options{})
 	p := gitlab.New()
 	if g := p.LoginGroup(r.account(gitlab.Options{ClientID: "x"}, kept)); g != "GitLab login keyring:browser" {

@@ -14,6 +14,9 @@ import (
 	"github.com/regmint/regmint/providers/internal/httpx"
 )
 
+// apiVariable is what glab and most clients read.
+const apiVariable = "GITLAB_TOKEN"
+
 // MintNative implements providers.NativeMinter: the account's own token for
 // GitLab's API, where it has the scope api; in a CI job the job's token, which
 // cleans up in its own project and goes into the header JOB-TOKEN.
@@ -25,7 +28,7 @@ func (s *source) MintNative(ctx context.Context, r providers.Request) (providers
 	n := providers.Native{Credential: providers.Credential{
 		Username: t.user, Secret: t.secret, IssuedAt: s.deps.Now(), ExpiresAt: t.expires, Wider: len(r.Grants) > 0, Origin: t.origin,
 	}}
-	name := "GITLAB_TOKEN" // glab and most clients read it
+	name := apiVariable
 	if s.isJob(t) {
 		name = envJobToken
 		n.Origin += ", for its own project alone, in the header JOB-TOKEN"
@@ -65,11 +68,29 @@ func (s *source) nativeToken(ctx context.Context, r providers.Request) (token, e
 	if err != nil {
 		return t, err
 	}
-	reads := len(r.Grants) > 0 && !slices.ContainsFunc(r.Grants, func(g providers.Grant) bool { return g.Access != providers.Pull })
-	if slices.Contains(t.scopes, scopeAPI) || reads && slices.Contains(t.scopes, "read_api") {
+	if forAPI(r, t.scopes) || slices.Contains(t.scopes, scopeGranular) {
 		return t, nil
 	}
-	return t, s.fail(r.Host, providers.Denied, "make a token with the scope api", fmt.Errorf("the registry's API needs the scope api, and the token has %s", list(t.scopes)))
+	return t, s.needsAPI(r.Host, t.scopes)
+}
+
+// readsAlone reports a request that changes nothing.
+func readsAlone(r providers.Request) bool {
+	return len(r.Grants) > 0 && !slices.ContainsFunc(r.Grants, func(g providers.Grant) bool { return g.Access != providers.Pull })
+}
+
+// forAPI reports scopes with which the API does what r asks for.
+func forAPI(r providers.Request, scopes []string) bool {
+	return slices.Contains(scopes, scopeAPI) || readsAlone(r) && slices.Contains(scopes, scopeReadAPI)
+}
+
+func (s *source) needsAPI(h providers.Host, scopes []string) error {
+	hint := "make a token with the scope api"
+	switch {
+	case s.plan.kind == byDevice, s.plan.perJob() && len(s.plan.Scopes) > 0:
+		hint = "add api to the account's scopes"
+	}
+	return s.fail(h, providers.Denied, hint, fmt.Errorf("the registry's API needs the scope api, and the token has %s", list(scopes)))
 }
 
 // ownProject refuses what a job's token is known not to reach.
@@ -103,7 +124,7 @@ func (s *source) oauthScopes(ctx context.Context, h providers.Host, t *token) er
 	m, err := httpx.ParseJSON(res.Body)
 	o, ok := m.(map[string]any)
 	if err != nil || !ok {
-		return s.fail(h, providers.Unavailable, "", errors.New("look at the token: the answer is not what GitLab answers"))
+		return s.notGitLab(h, "look at the token", res)
 	}
 	t.scopes = []string{}
 	for _, key := range []string{"scope", "scopes"} {

@@ -13,6 +13,7 @@ import (
 )
 
 func TestAccountsThatCannotWorkSayWhy(t *testing.T) {
+	t.Parallel()
 	job := gitlab.Identity{}
 	if err := job.UnmarshalText([]byte("job")); err != nil || (&gitlab.Options{Identity: job}).EnvRefs()[0] != "CI_JOB_TOKEN" {
 		t.Fatal(err)

@@ -17,7 +17,6 @@ import (
 
 const (
 	day        = 24 * time.Hour
-	scopeSelf  = "self_rotate"
 	longest    = 365 * day // what GitLab allows at most unless an instance says otherwise
 	usualSpare = 7 * day   // what GitLab gives where no expiry is asked for
 )
@@ -54,18 +53,28 @@ func (s *source) rotatable(ctx context.Context, old providers.Secret) (info, err
 	return i, nil
 }
 
-// newEnd is when the new token ends: it lives as long as the old one was to,
-// and no shorter than two rotations.
+// newEnd is the day as which the new token ends: it lives as many days as the
+// old one was to (or as expires_in says), and no shorter than two rotations. Days are counted from the
+// day of making, as GitLab counts them, so that no rotation takes one away.
 func (s *source) newEnd(i info) time.Time {
+	now := s.deps.Now().UTC()
 	life := longest
-	if end := i.expires(); !end.IsZero() {
+	if end := i.expires(); s.account.ExpiresIn > 0 {
+		life = time.Duration(s.account.ExpiresIn).Round(day)
+	} else if !end.IsZero() {
 		life = usualSpare
 		if !i.Created.IsZero() {
-			life = end.Sub(i.Created)
+			life = end.Sub(i.Created.UTC().Truncate(day))
 		}
 	}
-	life = min(max(life, 2*time.Duration(s.account.Rotate), day), longest)
-	return s.deps.Now().Add(life).UTC().Truncate(day)
+	out := now.Truncate(day).Add(max(life, day))
+	if two := now.Add(2 * time.Duration(s.account.Rotate)); out.Before(two) {
+		out = two.Truncate(day).Add(day)
+	}
+	if last := now.Truncate(day).Add(longest); out.After(last) {
+		return last
+	}
+	return out
 }
 
 // Rotate implements providers.Rotator: POST …/self/rotate, once.
@@ -75,35 +84,53 @@ func (s *source) Rotate(ctx context.Context, old providers.Secret) (providers.Ro
 		return providers.Rotated{}, err
 	}
 	end := s.newEnd(i).Format(time.DateOnly)
-	paths := []string{"/personal_access_tokens/self/rotate"}
+	path := "/personal_access_tokens/self/rotate"
 	if s.plan.TokenOwner != "" {
-		paths[0] = "/" + s.plan.TokenOwner + "/access_tokens/self/rotate"
+		path = "/" + s.plan.TokenOwner + "/access_tokens/self/rotate"
 	} else if owner := s.owner(ctx, old); owner != "" {
-		paths[0] = owner + "/access_tokens/self/rotate"
+		path = owner + "/access_tokens/self/rotate"
 	}
 	var out info
 	h := s.host()
 	err = s.call(ctx, call{
-		host: h, what: "rotate the token", method: http.MethodPost, path: paths[0], as: token{secret: old},
+		host: h, what: "rotate the token", method: http.MethodPost, path: path, as: token{secret: old},
 		body: map[string]string{"expires_at": end}, into: &out,
 	})
-	if se, ok := errors.AsType[*httpx.StatusError](err); ok {
-		switch se.Status {
-		case http.StatusMethodNotAllowed, http.StatusNotFound:
-			return providers.Rotated{}, s.fail(h, providers.Misconfigured, "set token_owner to projects/ID or groups/ID", &said{text: "the token is no personal one, and whose it is is not known", err: err})
-		case http.StatusForbidden:
-			return providers.Rotated{}, s.fail(h, providers.Denied, "make a token with self_rotate or api", &said{text: "GitLab does not let the token rotate itself", err: err})
-		case http.StatusBadRequest:
-			return providers.Rotated{}, s.fail(h, providers.Misconfigured, "", &said{text: "GitLab does not rotate the token: " + httpx.Printable(se.Message, 120), err: err})
-		}
-	}
 	if err != nil {
-		return providers.Rotated{}, err
+		return providers.Rotated{}, s.cannotRotate(h, err)
 	}
 	if out.Token == "" || httpx.HasBreak(out.Token) {
 		return providers.Rotated{}, s.fail(h, providers.Unavailable, "make a new token in GitLab", errors.New("GitLab rotated the token and did not tell the new one"))
 	}
 	return providers.Rotated{Secret: providers.NewSecret(out.Token), ExpiresAt: out.expires()}, nil
+}
+
+// cannotRotate adds what a rotation takes. All of these leave the old token as it
+// was: GitLab puts a rotation that fails back.
+func (s *source) cannotRotate(h providers.Host, err error) error {
+	se, ok := errors.AsType[*httpx.StatusError](err)
+	if !ok {
+		return err
+	}
+	say := func(k providers.Kind, hint, text string) error {
+		return s.fail(h, k, hint, &said{text: text, err: err})
+	}
+	switch se.Status {
+	case http.StatusMethodNotAllowed, http.StatusNotFound:
+		if s.plan.TokenOwner != "" {
+			return say(providers.Misconfigured, "check token_owner", "the token is none of "+s.plan.TokenOwner+", or cannot rotate itself")
+		}
+		return say(providers.Misconfigured, "set token_owner to projects/ID or groups/ID", "the token is no personal one, and whose it is is not known")
+	case http.StatusForbidden:
+		return say(providers.Denied, "make a token with self_rotate or api", "GitLab does not let the token rotate itself")
+	case http.StatusBadRequest:
+		hint := "make a new token in GitLab"
+		if speaksOfExpiry(se) {
+			hint = "set expires_in to a life that the instance allows, and rotate to less than half of it"
+		}
+		return say(providers.Misconfigured, hint, "GitLab does not rotate the token: "+httpx.Printable(se.Message, 120))
+	}
+	return err
 }
 
 // owner is the path of the project or group that old belongs to, "" for a

@@ -15,6 +15,7 @@ import (
 var rotatingScopes = append([]string{fake.SelfRotate}, registryScopes...)
 
 func TestRotationReplacesTheTokenOnceAndSaysWhatDies(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, fake.Options{})
 	for name, token := range map[string]*fake.Token{
 		"personal":          r.jane.Token(fake.TokenSpec{Name: "ci", Scopes: rotatingScopes, Expires: r.cloud.Now().AddDate(0, 0, 30)}),
@@ -46,6 +47,7 @@ func TestRotationReplacesTheTokenOnceAndSaysWhatDies(t *testing.T) {
 }
 
 func TestRotationWhoseAnswerIsLostIsNotSentAgain(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, fake.Options{})
 	token := r.jane.Token(fake.TokenSpec{Scopes: rotatingScopes})
 	old := providers.NewSecret(token.Secret)
@@ -67,6 +69,7 @@ func TestRotationWhoseAnswerIsLostIsNotSentAgain(t *testing.T) {
 }
 
 func TestTokenThatMayNotRotateIsRefusedWithTheScopeNamed(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, fake.Options{})
 	token := r.jane.Token(fake.TokenSpec{Scopes: registryScopes})
 	s := r.open(gitlab.Options{}, r.withSecret(token.Secret)).(providers.Rotator)
@@ -86,6 +89,7 @@ func TestTokenThatMayNotRotateIsRefusedWithTheScopeNamed(t *testing.T) {
 }
 
 func TestRotationKeepsAShortTokenAliveForTwoRotations(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, fake.Options{})
 	token := r.jane.Token(fake.TokenSpec{Scopes: rotatingScopes, Expires: r.cloud.Now().AddDate(0, 0, 7)})
 	s := r.open(gitlab.Options{}, r.withSecret(token.Secret), func(a *providers.Account) { a.Rotate = providers.Duration(14 * 24 * time.Hour) })

@@ -16,8 +16,9 @@ import (
 
 // server is GitLab itself, as a registry's login leads to it.
 type server struct {
-	base string // no slash at its end
-	http *httpx.Client
+	base  string // no slash at its end
+	http  *httpx.Client
+	proxy bool // what led to it is the Dependency Proxy, not the registry
 }
 
 // realmPath is the path of GitLab's token endpoint below its own URL.
@@ -72,7 +73,7 @@ func (s *source) gitlab(ctx context.Context, h providers.Host) (*server, error) 
 	if !ok {
 		return nil, s.fail(h, providers.Misconfigured, "set url to that of GitLab", errors.New("its token server is none of GitLab's"))
 	}
-	found := &server{base: u.Scheme + "://" + u.Host + path, http: c}
+	found := &server{base: strings.TrimRight(u.Scheme+"://"+u.Host+path, "/"), http: c, proxy: isProxy(r)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.servers) >= maxServers || s.servers == nil {
@@ -82,7 +83,31 @@ func (s *source) gitlab(ctx context.Context, h providers.Host) (*server, error) 
 	return found, nil
 }
 
-// page is where people make tokens.
-func (v *server) page() string {
-	return v.base + "/-/user_settings/personal_access_tokens?name=regmint&scopes=read_registry,write_registry"
+func isProxy(r *registryauth.Registry) bool {
+	return r.Challenge.Params["service"] == "dependency_proxy"
+}
+
+// isProxy reports that h is GitLab itself, whose registry API is the Dependency
+// Proxy. An instance may have its registry there instead: the challenge tells.
+func (s *source) isProxy(ctx context.Context, h providers.Host) bool {
+	if s.plan.kind == byAmbient {
+		at, ok := hostIn(s.deps.Env, envProxy)
+		return ok && at == h
+	}
+	base := s.knownBase(h)
+	if base == "" {
+		v, err := s.gitlab(ctx, h)
+		return err == nil && v.proxy
+	}
+	at, ok := hostOf(base)
+	if !ok || at != h || base == saasURL {
+		return ok && at == h
+	}
+	r, err := registryauth.Probe(ctx, s.registry(h))
+	return err == nil && isProxy(r)
+}
+
+// page is where people make tokens of these scopes.
+func (v *server) page(scopes ...string) string {
+	return v.base + "/-/user_settings/personal_access_tokens?name=regmint&scopes=" + strings.Join(scopes, ",")
 }

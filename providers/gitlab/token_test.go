@@ -18,6 +18,7 @@ import (
 var registryScopes = []string{fake.ReadRegistry, fake.WriteRegistry}
 
 func TestAccessTokenIsHandedOutWithItsEnd(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, fake.Options{})
 	pat := r.jane.Token(fake.TokenSpec{Name: "laptop", Scopes: registryScopes, Expires: r.cloud.Now().AddDate(0, 0, 30)})
 	s := r.open(gitlab.Options{}, r.withSecret(pat.Secret))
@@ -38,6 +39,7 @@ func TestAccessTokenIsHandedOutWithItsEnd(t *testing.T) {
 }
 
 func TestTokenWithoutAScopeIsRefusedWithTheScopeNamed(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, fake.Options{})
 	for _, tt := range []struct {
 		scopes []string
@@ -45,7 +47,11 @@ func TestTokenWithoutAScopeIsRefusedWithTheScopeNamed(t *testing.T) {
 		want   string // "" = is handed out
 	}{
 		{[]string{fake.ReadUser}, providers.Grant{}, "pull needs read_registry, and the token has read_user"},
-		{[]string{fake.ReadRegistry}, push("acme/app"), "push needs write_registry, and the token has read_registry"},
+		{[]string{fake.ReadRegistry}, push("acme/app"), "push needs read_registry and write_registry, and the token has read_registry"},
+		{[]string{fake.WriteRegistry}, push("acme/app"), "push needs read_registry and write_registry, and the token has write_registry"},
+		{[]string{fake.WriteRegistry}, providers.Grant{}, "pull needs read_registry, and the token has write_registry"},
+		{[]string{fake.ReadVirtualRegistry, fake.WriteVirtualRegistry}, pull("acme/app"), "pull needs read_registry"},
+		{[]string{fake.ReadAPI, fake.WriteRegistry}, push("acme/app"), ""},
 		{registryScopes, providers.Grant{Repository: "acme/app", Access: providers.Delete}, "delete needs api"},
 		{[]string{fake.ReadRegistry}, pull("acme/app"), ""},
 		{[]string{fake.API}, providers.Grant{Repository: "acme/app", Access: providers.Push | providers.Delete}, ""},
@@ -66,6 +72,7 @@ func TestTokenWithoutAScopeIsRefusedWithTheScopeNamed(t *testing.T) {
 }
 
 func TestDeployTokenGoesWithItsOwnUserName(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, fake.Options{})
 	dep := r.app.DeployToken(fake.DeploySpec{Username: "puller", Scopes: registryScopes})
 	named := func(a *providers.Account) { a.Username = "puller" }
@@ -86,6 +93,7 @@ func TestDeployTokenGoesWithItsOwnUserName(t *testing.T) {
 }
 
 func TestPasswordThatIsNoTokenIsJudgedByTheRegistry(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, fake.Options{})
 	r.jane.SetPassword("correct horse")
 	jane := func(a *providers.Account) { a.Username = "jane" }
@@ -98,6 +106,7 @@ func TestPasswordThatIsNoTokenIsJudgedByTheRegistry(t *testing.T) {
 
 // Failures from one address can lock out all of it.
 func TestRefusedTokenIsNotShownAgain(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, fake.Options{BanAfter: 30})
 	pat := r.jane.Token(fake.TokenSpec{Scopes: registryScopes})
 	s := r.open(gitlab.Options{}, r.withSecret(pat.Secret))
@@ -120,6 +129,7 @@ func TestRefusedTokenIsNotShownAgain(t *testing.T) {
 }
 
 func TestTokenEndsAtMidnightUTC(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, fake.Options{})
 	pat := r.jane.Token(fake.TokenSpec{Scopes: registryScopes, Expires: r.cloud.Now().AddDate(0, 0, 2)})
 	s := r.open(gitlab.Options{}, r.withSecret(pat.Secret))
@@ -131,6 +141,7 @@ func TestTokenEndsAtMidnightUTC(t *testing.T) {
 }
 
 func TestAPIThatIsOutDoesNotKeepATokenBack(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, fake.Options{})
 	pat := r.jane.Token(fake.TokenSpec{Scopes: registryScopes})
 	s := r.open(gitlab.Options{}, r.withSecret(pat.Secret))
@@ -141,6 +152,7 @@ func TestAPIThatIsOutDoesNotKeepATokenBack(t *testing.T) {
 }
 
 func TestRefusalsOfTheRegistryAreWorded(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, fake.Options{})
 	bare := r.jane.Token(fake.TokenSpec{Scopes: []string{fake.ReadUser}})
 	s := r.open(gitlab.Options{}, r.withSecret(bare.Secret))
@@ -159,6 +171,7 @@ func TestRefusalsOfTheRegistryAreWorded(t *testing.T) {
 }
 
 func TestSelfManagedGitLabIsFoundByTheChallenge(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, fake.Options{Host: "git.corp.example", Registry: "reg.corp.example"})
 	pat := r.jane.Token(fake.TokenSpec{Name: "found", Scopes: registryScopes})
 	proxy := providers.Request{Host: httpxtest.Host(t, "git.corp.example")}
@@ -183,6 +196,7 @@ func TestSelfManagedGitLabIsFoundByTheChallenge(t *testing.T) {
 }
 
 func TestHostsOfAWildcardMayBeOfSeveralInstances(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, fake.Options{Host: "one.corp.example", Registry: "images.one.example"})
 	two := fake.New(r.cloud, fake.Options{Host: "two.corp.example", Registry: "images.two.example"})
 	pat := r.jane.Token(fake.TokenSpec{Name: "first", Scopes: registryScopes})
@@ -203,6 +217,7 @@ func TestHostsOfAWildcardMayBeOfSeveralInstances(t *testing.T) {
 }
 
 func TestTokenWithoutAnEndGetsTheAccounts(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, fake.Options{})
 	dep := r.app.DeployToken(fake.DeploySpec{Scopes: registryScopes})
 	s := r.open(gitlab.Options{}, r.withSecret(dep.Secret), func(a *providers.Account) {
@@ -214,6 +229,7 @@ func TestTokenWithoutAnEndGetsTheAccounts(t *testing.T) {
 }
 
 func TestNativeTokenNeedsTheScopeAPI(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, fake.Options{})
 	small := r.jane.Token(fake.TokenSpec{Scopes: registryScopes})
 	s := r.open(gitlab.Options{}, r.withSecret(small.Secret))
@@ -233,6 +249,7 @@ func TestNativeTokenNeedsTheScopeAPI(t *testing.T) {
 }
 
 func TestNativeJobTokenIsMarkedAndForItsOwnProjectAlone(t *testing.T) {
+	t.Parallel()
 	s, q := ambient(t, "registry.gitlab.com", ciJob("registry.gitlab.com", "gitlab.com:443"))
 	q.Grants = []providers.Grant{{Repository: "acme/app/web", Access: providers.Delete}}
 	n, err := s.(providers.NativeMinter).MintNative(t.Context(), q)
@@ -249,6 +266,7 @@ func TestNativeJobTokenIsMarkedAndForItsOwnProjectAlone(t *testing.T) {
 
 // T1: every fault of GitLab is an error with a kind, in time, without a secret.
 func TestEveryFaultOfTheAPIHasAKind(t *testing.T) {
+	t.Parallel()
 	for _, f := range httpxtest.Faults() {
 		t.Run(f.Name, func(t *testing.T) {
 			ca := httpxtest.NewCA(t)
