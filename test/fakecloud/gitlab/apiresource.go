@@ -118,7 +118,10 @@ func (g *GitLab) createResource(c *call, args []string) *refusal {
 		}
 	}
 	if v := c.form.Get("expires_at"); v != "" {
-		if s.Expires, f = g.date(v); f != nil {
+		g.mu.Lock()
+		s.Expires, f = g.date(v)
+		g.mu.Unlock()
+		if f != nil {
 			return f
 		}
 	}

@@ -13,10 +13,7 @@ import (
 	"github.com/regmint/regmint/test/fakecloud"
 )
 
-const (
-	rotateLife = 7 * 24 * time.Hour
-	maxDays    = 365
-)
+const rotateLife = 7 * 24 * time.Hour
 
 func (t *Token) show(secret bool) map[string]any {
 	m := map[string]any{
@@ -73,7 +70,7 @@ func (g *GitLab) rotate(t *Token, form url.Values) (*Token, *refusal) {
 	return &n, nil
 }
 
-// date reads expires_at.
+// date reads expires_at. Callers hold mu.
 func (g *GitLab) date(s string) (time.Time, *refusal) {
 	d, err := time.Parse(dateForm, s)
 	if err != nil {
@@ -81,7 +78,7 @@ func (g *GitLab) date(s string) (time.Time, *refusal) {
 			return d, invalid("expires_at is invalid")
 		}
 	}
-	if last := midnight(g.Cloud.Now()).AddDate(0, 0, maxDays+1); !midnight(d).Before(last) {
+	if last := midnight(g.Cloud.Now()).AddDate(0, 0, g.options.MaxDays+1); !midnight(d).Before(last) {
 		return d, badRequest("Expiration date must be before " + last.Format(dateForm))
 	}
 	return midnight(d), nil

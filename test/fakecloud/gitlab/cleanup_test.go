@@ -14,6 +14,7 @@ import (
 )
 
 func TestDeployTokensAreMadeAndRevoked(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	root := w.jane.Token(gitlab.TokenSpec{Scopes: []string{gitlab.API}}).Secret
 	const path = "projects/acme%2Fapp/deploy_tokens"
@@ -44,6 +45,7 @@ func TestDeployTokensAreMadeAndRevoked(t *testing.T) {
 }
 
 func TestImagesAreCleanedUpByTheAPI(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	dev := w.User("dev")
 	w.app.Add(dev, gitlab.Developer)

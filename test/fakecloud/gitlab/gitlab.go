@@ -58,6 +58,9 @@ type Options struct {
 	// failures within 3 min; 0 = never, as the product comes.
 	BanAfter int
 
+	// MaxDays is how many days from today the instance lets tokens live; 365.
+	MaxDays int
+
 	// NoRegistry, NoDevices and Free are an instance whose container registry
 	// is off, one older than 17.2, which knows no device codes, and a namespace
 	// of gitlab.com that pays nothing: nobody makes project and group tokens there.
@@ -74,6 +77,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Registry == "" {
 		o.Registry = "registry." + domain
+	}
+	if o.MaxDays == 0 {
+		o.MaxDays = 365
 	}
 	for _, d := range []struct {
 		at *time.Duration
@@ -138,7 +144,8 @@ type GitLab struct {
 
 	mu       sync.Mutex
 	options  Options
-	key      *rsa.PrivateKey // of the registry's tokens
+	key      *rsa.PrivateKey // of the registry's tokens; all instances have one
+	issuer   string          // of them, and of no other instance
 	proxyKey []byte          // of the Dependency Proxy's
 	last     int             // id
 	users    map[string]*User
@@ -161,14 +168,19 @@ type GitLab struct {
 	bannedUntil time.Time
 }
 
-// New serves an instance on c.
-func New(c *fakecloud.Cloud, o Options) *GitLab {
+// signingKey is made once: it takes longer than most tests.
+var signingKey = sync.OnceValue(func() *rsa.PrivateKey {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		panic(err)
 	}
+	return key
+})
+
+// New serves an instance on c.
+func New(c *fakecloud.Cloud, o Options) *GitLab {
 	g := &GitLab{
-		Cloud: c, options: o.withDefaults(), key: key, proxyKey: []byte(rand.Text()), last: 100,
+		Cloud: c, options: o.withDefaults(), key: signingKey(), issuer: "gitlab-issuer-" + rand.Text(), proxyKey: []byte(rand.Text()), last: 100,
 		users: map[string]*User{}, groups: map[string]*Group{}, projects: map[string]*Project{}, apps: map[string]*Application{},
 	}
 	if g.options.Host == "gitlab.com" {

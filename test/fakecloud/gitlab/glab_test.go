@@ -42,6 +42,7 @@ func (g glab) run(stdin string, args ...string) (out, problems string, code int)
 }
 
 func TestGlabTellsItsTokenWhereItIsLoggedIn(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	g := glab{T: t, Glab: w.Glab(t), dir: t.TempDir()}
 	out, problems, code := g.run("", "auth", "status")
@@ -97,6 +98,7 @@ func TestGlabTellsItsTokenWhereItIsLoggedIn(t *testing.T) {
 }
 
 func TestGlabIsADockerHelperThatRefreshes(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	g := glab{T: t, Glab: w.Glab(t), dir: t.TempDir()}
 	get := func(server string) (string, int) {
@@ -141,6 +143,7 @@ func TestGlabIsADockerHelperThatRefreshes(t *testing.T) {
 }
 
 func TestGlabIsACredentialHelperOfItsHosts(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	g := glab{T: t, Glab: w.Glab(t), dir: t.TempDir(), env: []string{"GITLAB_HOST=gitlab.com", "GLAB_CREDENTIAL_HELPER_SKIP_WRAPPER=1"}}
 	type answer struct {

@@ -20,8 +20,6 @@ const (
 	serviceProxy    = "dependency_proxy"
 )
 
-const registryIssuer = "gitlab-issuer"
-
 // access is an entry of a token: what may be done with a repository.
 type access struct {
 	Type    string         `json:"type"`
@@ -172,7 +170,7 @@ func (g *GitLab) sign(c *caller, audience string, life time.Duration, list []acc
 	claims := registryClaims{
 		AuthType: c.kind, Access: list, User: g.signed(info),
 		RegisteredClaims: jwt.RegisteredClaims{
-			ID: hexText()[:36], Issuer: registryIssuer, Audience: jwt.ClaimStrings{audience},
+			ID: hexText()[:36], Issuer: g.issuer, Audience: jwt.ClaimStrings{audience},
 			IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now.Add(-5 * time.Second)), ExpiresAt: jwt.NewNumericDate(now.Add(life)),
 		},
 	}
@@ -197,7 +195,7 @@ func (g *GitLab) readToken(token string) (registryClaims, error) {
 	var c registryClaims
 	_, err := jwt.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return g.key.Public(), nil },
 		jwt.WithValidMethods([]string{"RS256"}), jwt.WithTimeFunc(g.Cloud.Now), jwt.WithExpirationRequired(),
-		jwt.WithIssuer(registryIssuer), jwt.WithAudience(serviceRegistry))
+		jwt.WithIssuer(g.issuer), jwt.WithAudience(serviceRegistry))
 	return c, err
 }
 

@@ -35,6 +35,7 @@ func wantCode(t *testing.T, err error, code string) {
 }
 
 func TestPeopleLogInWithADeviceCode(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	w.Set(func(o *gitlab.Options) { o.DeviceInterval = time.Second })
 	ctx, conf := w.client(w.Application("tool", gitlab.API, gitlab.ReadRegistry), gitlab.API)
@@ -94,6 +95,7 @@ func (w world) poll(client, code string) string {
 }
 
 func TestDeviceCodesWaitSlowDownEndAndAreDeclined(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	app := w.Application("tool", gitlab.API)
 	other := w.Application("other", gitlab.API)
@@ -156,6 +158,7 @@ func TestDeviceCodesWaitSlowDownEndAndAreDeclined(t *testing.T) {
 }
 
 func TestARefreshEndsBothOldTokens(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	app := w.Application("tool", gitlab.API)
 	ctx, conf := w.client(app)
@@ -204,6 +207,7 @@ func TestARefreshEndsBothOldTokens(t *testing.T) {
 }
 
 func TestAccessTokensEndAndAreRevoked(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	app := w.Application("tool", gitlab.API)
 	pair := w.jane.OAuth(app, gitlab.API)

@@ -14,6 +14,7 @@ import (
 const proxied = "gitlab.com/acme/dependency_proxy/containers/alpine:3.22"
 
 func TestTheDependencyProxyServesMembersOfTheGroup(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	if err := w.Upstream("alpine:3.22"); err != nil {
 		t.Fatal(err)
@@ -83,6 +84,7 @@ func TestTheDependencyProxyServesMembersOfTheGroup(t *testing.T) {
 }
 
 func TestJobsAreToldWhereToGo(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	dep := w.app.DeployToken(gitlab.DeploySpec{Name: "gitlab-deploy-token", Scopes: []string{gitlab.ReadRegistry}})
 	job := w.app.Job(w.jane)

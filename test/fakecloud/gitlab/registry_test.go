@@ -16,6 +16,7 @@ import (
 )
 
 func TestEveryIdentityPullsAndPushesWhatItsScopesSay(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	w.jane.SetPassword("hunter22")
 	rw := []string{gitlab.ReadRegistry, gitlab.WriteRegistry}
@@ -80,6 +81,7 @@ func TestEveryIdentityPullsAndPushesWhatItsScopesSay(t *testing.T) {
 }
 
 func TestTheTokenEndpointAnswersLessInsteadOfRefusing(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	dev := w.User("dev")
 	w.app.Add(dev, gitlab.Developer)
@@ -148,6 +150,7 @@ func TestTheTokenEndpointAnswersLessInsteadOfRefusing(t *testing.T) {
 }
 
 func TestTheRegistryTakesItsOwnTokensOnly(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	const u = "https://registry.gitlab.com/v2/acme/app/web/manifests/latest"
 	for _, tc := range []struct {
@@ -189,6 +192,7 @@ func TestTheRegistryTakesItsOwnTokensOnly(t *testing.T) {
 }
 
 func TestTagsAreDeletedByTheRegistryForThoseWhoMay(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	api := w.jane.Token(gitlab.TokenSpec{Scopes: []string{gitlab.API}}).Secret
 	job := w.app.Job(w.jane).Token
@@ -227,6 +231,7 @@ func TestTagsAreDeletedByTheRegistryForThoseWhoMay(t *testing.T) {
 }
 
 func TestSelfManagedInstancesHaveTheirOwnNames(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	own := gitlab.New(w.c, gitlab.Options{Host: "gitlab.example.com"})
 	app := own.Project("acme/app")
@@ -246,6 +251,7 @@ func TestSelfManagedInstancesHaveTheirOwnNames(t *testing.T) {
 }
 
 func TestClientsAreKeptAwayAfterTooManyFailures(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	w.Set(func(o *gitlab.Options) { o.BanAfter = 3 })
 	good := w.jane.Token(gitlab.TokenSpec{Scopes: []string{gitlab.API}}).Secret

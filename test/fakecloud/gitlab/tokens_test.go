@@ -39,6 +39,7 @@ func (w world) ask(status int, method, path, token, body string) map[string]any 
 func date(t time.Time) string { return t.UTC().Format("2006-01-02") }
 
 func TestTokensEndAtMidnightUTC(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	tomorrow := w.c.Now().UTC().Truncate(24 * time.Hour).Add(24 * time.Hour)
 	pat := w.jane.Token(gitlab.TokenSpec{Scopes: []string{gitlab.API}, Expires: tomorrow.Add(23 * time.Hour)})
@@ -66,6 +67,7 @@ func TestTokensEndAtMidnightUTC(t *testing.T) {
 }
 
 func TestRotationKillsTheOldTokenAndItsReuseTheFamily(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	first := w.jane.Token(gitlab.TokenSpec{Name: "ci", Scopes: []string{gitlab.ReadRegistry, gitlab.SelfRotate}})
 	bystander := w.jane.Token(gitlab.TokenSpec{Scopes: []string{gitlab.SelfRotate}})
@@ -105,6 +107,7 @@ func TestRotationKillsTheOldTokenAndItsReuseTheFamily(t *testing.T) {
 }
 
 func TestRotationIsForTokensThatMay(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	plain := w.jane.Token(gitlab.TokenSpec{Scopes: []string{gitlab.ReadRegistry}})
 	m := w.ask(403, "POST", "personal_access_tokens/self/rotate", plain.Secret, "")
@@ -139,6 +142,7 @@ func TestRotationIsForTokensThatMay(t *testing.T) {
 }
 
 func TestLostAnswersAreLostAfterTheWorkIsDone(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	pat := w.jane.Token(gitlab.TokenSpec{Scopes: []string{gitlab.SelfRotate}})
 	w.Lose(gitlab.Rotate, 1)
@@ -159,6 +163,7 @@ func TestLostAnswersAreLostAfterTheWorkIsDone(t *testing.T) {
 }
 
 func TestProjectTokensAreMadeListedAndRevoked(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	root := w.jane.Token(gitlab.TokenSpec{Scopes: []string{gitlab.API}}).Secret
 	tomorrow := w.c.Now().AddDate(0, 0, 1)
@@ -207,6 +212,7 @@ func TestProjectTokensAreMadeListedAndRevoked(t *testing.T) {
 }
 
 func TestTokensAreNotMadeForThoseWhoMayNot(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	dev := w.User("dev")
 	w.app.Add(dev, gitlab.Developer)
