@@ -51,15 +51,27 @@ func (w *world) dockerEngine() {
 // the world's proxy.
 func (w *world) hubEngine(t *testing.T) {
 	t.Helper()
-	if find("docker") == "" || find("dockerd") == "" || os.Geteuid() != 0 {
-		return
+	if d := engineBehind(t, w.env); d != nil {
+		w.env["DOCKER_HOST"] = "unix://" + d.socket()
 	}
-	d := &dockerd{env: []string{"HTTPS_PROXY=" + w.env["HTTPS_PROXY"], "NO_PROXY=" + w.env["NO_PROXY"], "SSL_CERT_FILE=" + w.env["SSL_CERT_FILE"]}}
+}
+
+// engineBehind starts an engine that reaches registries through a proxy; nil
+// where it cannot run, of which need and ready tell.
+func engineBehind(t *testing.T, env map[string]string) *dockerd {
+	t.Helper()
+	if find("docker") == "" || find("dockerd") == "" || os.Geteuid() != 0 {
+		return nil
+	}
+	d := &dockerd{}
+	for _, name := range []string{"HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE"} {
+		d.env = append(d.env, name+"="+env[name])
+	}
 	t.Cleanup(d.stop)
 	if err := d.start(t); err != nil {
 		t.Fatal(err)
 	}
-	w.env["DOCKER_HOST"] = "unix://" + d.socket()
+	return d
 }
 
 func (d *dockerd) start(t *testing.T) error {
