@@ -45,6 +45,7 @@ func needBash(t *testing.T) {
 }
 
 func TestWithoutAnyIdentityAPublicPullGoesOn(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	silent := Options{MetadataEndpoint: "http://127.0.0.1:9"} // discard: nobody listens
 	s := r.open(silent, ambientLayer)
@@ -60,6 +61,7 @@ func TestWithoutAnyIdentityAPublicPullGoesOn(t *testing.T) {
 }
 
 func TestAMachineOfAnotherCloudIsAskedOnce(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	url := r.cloud.Plain("ec2", notAzure{})
 	for range 3 {
@@ -77,6 +79,7 @@ func TestAMachineOfAnotherCloudIsAskedOnce(t *testing.T) {
 }
 
 func TestAMetadataServiceThatHangsCostsASecondOnce(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	url := r.cloud.Plain("hung", notAzure{})
 	r.cloud.Inject(fakecloud.Fault{Host: "hung", Hang: true})
@@ -101,6 +104,7 @@ func TestAMetadataServiceThatHangsCostsASecondOnce(t *testing.T) {
 }
 
 func TestTheCallersVariablesChooseTheIdentity(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.app.Federate(azure.Federation{Issuer: fakecloud.GitHubIssuer, Subject: subject})
 	runner := r.cloud.GitHubRunner(subject)
@@ -154,6 +158,7 @@ func TestTheCallersVariablesChooseTheIdentity(t *testing.T) {
 }
 
 func TestALoginOfAzIsUsedAndRenewedByAz(t *testing.T) {
+	t.Parallel()
 	needBash(t)
 	r := newRig(t)
 	cli := r.az.CLI(t)
@@ -199,6 +204,7 @@ func TestALoginOfAzIsUsedAndRenewedByAz(t *testing.T) {
 }
 
 func TestAnotherTenantIsAskedForByAzToo(t *testing.T) {
+	t.Parallel()
 	needBash(t)
 	r := newRig(t)
 	cli := r.az.CLI(t)
@@ -224,6 +230,7 @@ func must(t testing.TB, err error) {
 }
 
 func TestAzThatIsBrokenIsNamed(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	for text, want := range map[string]string{
 		`{"accessToken":"x"`:                          "not JSON",
@@ -255,6 +262,7 @@ func (r *rig) person() (*azure.Principal, *source) {
 }
 
 func TestALostLoginAsksForOne(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	_, s := r.person()
 	_, err := r.mint(s)

@@ -19,6 +19,7 @@ import (
 // TestEveryFaultOfEntraHasItsKindAndItsTime covers H41-H50: whatever Entra
 // does, the answer comes in time, with the right kind and without the secret.
 func TestEveryFaultOfEntraHasItsKindAndItsTime(t *testing.T) {
+	t.Parallel()
 	ca, base := httpxtest.NewCA(t), newRig(t)
 	for _, f := range httpxtest.Faults() {
 		t.Run(f.Name, func(t *testing.T) {
@@ -45,6 +46,7 @@ func TestEveryFaultOfEntraHasItsKindAndItsTime(t *testing.T) {
 
 // TestEveryFaultOfTheRegistryHasItsKindAndItsTime: the same for the exchange.
 func TestEveryFaultOfTheRegistryHasItsKindAndItsTime(t *testing.T) {
+	t.Parallel()
 	ca, base := httpxtest.NewCA(t), newRig(t)
 	token := base.az.EntraToken(base.app, azure.RegistryAudience, nil)
 	base.secrets["access token"] = token
@@ -83,6 +85,7 @@ func TestEveryFaultOfTheRegistryHasItsKindAndItsTime(t *testing.T) {
 func unix(t time.Time) string { return strconv.FormatInt(t.Unix(), 10) }
 
 func TestARegistryThatIsGoneIsNoSuchHost(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.reg.Delete()
 	_, err := r.mint(r.open(r.bySecret()))
@@ -90,6 +93,7 @@ func TestARegistryThatIsGoneIsNoSuchHost(t *testing.T) {
 }
 
 func TestAThrottledRegistryIsAskedAgainInItsTime(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.open(r.bySecret())
 	r.cloud.Inject(fakecloud.Fault{Host: r.reg.Host, Path: "/oauth2/exchange", Times: 1, Status: 429, Header: http.Header{"Retry-After": {"1"}}})
@@ -103,6 +107,7 @@ func TestAThrottledRegistryIsAskedAgainInItsTime(t *testing.T) {
 }
 
 func TestAProxyThatWantsALoginIsNamed(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.cloud.ProxyAuth("user:pass")
 	_, err := r.mint(r.open(r.bySecret()))
@@ -110,6 +115,7 @@ func TestAProxyThatWantsALoginIsNamed(t *testing.T) {
 }
 
 func TestACallerThatLeavesDoesNotSpeakForTheOthers(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.open(r.bySecret())
 	r.cloud.Inject(fakecloud.Fault{Host: azure.Public.Authority, Times: 1, Delay: 400 * time.Millisecond})
@@ -130,6 +136,7 @@ func TestACallerThatLeavesDoesNotSpeakForTheOthers(t *testing.T) {
 }
 
 func TestAFailureOfEntraIsSharedByThoseWhoWaited(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.open(r.bySecret())
 	r.cloud.Inject(fakecloud.Fault{Host: azure.Public.Authority, Times: 1, Delay: 300 * time.Millisecond, Status: 400, Body: `{"error":"invalid_client","error_description":"AADSTS7000215: Invalid client secret provided.","error_codes":[7000215]}`})
@@ -150,6 +157,7 @@ func TestAFailureOfEntraIsSharedByThoseWhoWaited(t *testing.T) {
 }
 
 func TestNobodyIsAskedByPlainHTTP(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	for _, o := range []Options{{AuthorityHost: "http://login.example"}, {AuthorityHost: "https://u:p@login.example"}, {AuthorityHost: "login.example"}, {AuthorityHost: "https://login.example/?x=1"}} {
 		o.TenantID, o.ClientID, o.ClientSecret = r.tenant.ID, r.app.ClientID, ref(t, "keyring:app")

@@ -10,6 +10,7 @@ import (
 )
 
 func TestLoginServersAreRecognisedAndLookAlikesAreNot(t *testing.T) {
+	t.Parallel()
 	for s, want := range map[string]string{ // the cloud; "" = not ours; "!" = no host at all
 		"acmeregistry.azurecr.io":                     "public",
 		"ACMEregistry.AzureCR.io":                     "public",
@@ -87,6 +88,7 @@ func TestLoginServersAreRecognisedAndLookAlikesAreNot(t *testing.T) {
 }
 
 func TestOnlyTheGlobalServerSpeaksForARegionalOne(t *testing.T) {
+	t.Parallel()
 	for s, want := range map[string]string{
 		"acmeregistry.eastus.geo.azurecr.io":            "acmeregistry.azurecr.io",
 		"acmeregistry-b7f2ckd9.uswest.geo.azurecr.us":   "acmeregistry-b7f2ckd9.azurecr.us",
@@ -108,6 +110,7 @@ func TestOnlyTheGlobalServerSpeaksForARegionalOne(t *testing.T) {
 }
 
 func TestOnlyTheThreeKnownCloudsAreTakenFromTheEnvironment(t *testing.T) {
+	t.Parallel()
 	for s, want := range map[string]string{
 		"https://login.microsoftonline.com/": "public", "https://login.microsoftonline.com": "public",
 		"https://login.microsoftonline.us": "usgov", "https://login.chinacloudapi.cn/": "china",

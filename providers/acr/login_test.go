@@ -151,6 +151,7 @@ func TestAGuestIsFoundInTheRegistrysTenant(t *testing.T) {
 }
 
 func TestAnAccountInAPersonsOwnFileNeedsAPlaceForTheLogin(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	_, err := r.login(&terminal{t: t}, Options{Identity: identityOf(t, "device")}, func(a *providers.Account) { a.Layer = providers.LayerConfigured })
 	r.fails(err, providers.Misconfigured, "no place for the login", "keyring:NAME")
@@ -282,6 +283,7 @@ func TestAPollThatIsLostIsNoRefusal(t *testing.T) {
 }
 
 func TestTheLoginsOfAzThatTheRegistryTakesAreOffered(t *testing.T) {
+	t.Parallel()
 	needBash(t)
 	r := newRig(t)
 	cli := r.az.CLI(t)
@@ -357,6 +359,7 @@ func TestWhereNoLoginOfAzFitsACodeIsOffered(t *testing.T) {
 }
 
 func TestAnApplicationsLoginIsATrial(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	res, err := r.login(&terminal{t: t}, r.bySecret())
 	if err != nil || res.Write || !res.Secret.IsZero() || !strings.Contains(res.Who, r.app.ClientID) {
@@ -368,6 +371,7 @@ func TestAnApplicationsLoginIsATrial(t *testing.T) {
 }
 
 func TestAccountsOfOneLoginAreOneTrip(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	p := New()
 	device := func(password string) string {
@@ -390,6 +394,7 @@ func TestAccountsOfOneLoginAreOneTrip(t *testing.T) {
 }
 
 func TestATokenThatAzAcrLoginStoresIsKnownByItsUser(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	c := r.works(r.open(r.bySecret()))
 	p := New()

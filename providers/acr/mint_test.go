@@ -19,6 +19,7 @@ import (
 const subject = "repo:acme/app:ref:refs/heads/main"
 
 func TestEveryIdentityMints(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.app.Federate(azure.Federation{Issuer: fakecloud.GitHubIssuer, Subject: subject})
 	r.app.Federate(azure.Federation{Issuer: fakecloud.GitLabIssuer, Subject: "project_path:acme/app"})
@@ -72,12 +73,14 @@ func TestEveryIdentityMints(t *testing.T) {
 }
 
 func TestThePasswordOfAnAccountIsItsClientSecret(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.open(Options{TenantID: r.tenant.ID, ClientID: r.app.ClientID}, func(a *providers.Account) { a.Password = ref(t, "keyring:app") })
 	r.works(s)
 }
 
 func TestSovereignCloudsAndEveryLoginServer(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	for _, e := range []azure.Environment{azure.Government, azure.China, azure.Public} {
 		tenant := r.az.Tenant(e, "")
@@ -119,6 +122,7 @@ func (r *rig) bearer(address string, c providers.Credential) int {
 }
 
 func TestTargetsNarrowForReal(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.open(r.bySecret())
 	c := r.works(s, "team/app=pull")
@@ -162,6 +166,7 @@ func claimText(t testing.TB, c providers.Credential) string {
 }
 
 func TestEveryNarrowingHasAKeyOfItsOwn(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.open(r.bySecret())
 	seen := map[string]string{}
@@ -178,6 +183,7 @@ func TestEveryNarrowingHasAKeyOfItsOwn(t *testing.T) {
 }
 
 func TestARightThatTheIdentityLacksIsDeniedWithTheRoleNamed(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.open(r.bySecret())
 	_, err := r.mint(s, "team/app=delete")
@@ -198,6 +204,7 @@ func TestARightThatTheIdentityLacksIsDeniedWithTheRoleNamed(t *testing.T) {
 }
 
 func TestNativeCredentialsCleanUp(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.open(r.bySecret())
 	req := providers.Request{Host: r.host, Grants: grants(t, "team/app")}
@@ -215,6 +222,7 @@ func TestNativeCredentialsCleanUp(t *testing.T) {
 }
 
 func TestFiftyRegistriesOfOneIdentityAskEntraOnce(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.open(r.bySecret())
 	var wg sync.WaitGroup
@@ -238,6 +246,7 @@ func TestFiftyRegistriesOfOneIdentityAskEntraOnce(t *testing.T) {
 }
 
 func TestAnEntraTokenIsRenewedBeforeItsEnd(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.open(r.bySecret())
 	r.works(s)
@@ -254,6 +263,7 @@ func TestAnEntraTokenIsRenewedBeforeItsEnd(t *testing.T) {
 }
 
 func TestARoleGivenLaterCountsAtTheNextGet(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.reg.Unassign(r.app)
 	s := r.open(r.bySecret())
@@ -264,6 +274,7 @@ func TestARoleGivenLaterCountsAtTheNextGet(t *testing.T) {
 }
 
 func TestTheManagerAudienceIsAskedForOnlyWhereConfigured(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	o := r.bySecret()
 	o.Audience = azure.Public.ARM + "/"
@@ -286,6 +297,7 @@ func TestTheManagerAudienceIsAskedForOnlyWhereConfigured(t *testing.T) {
 }
 
 func TestAFormThatIsNotTakenGoesByGet(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.open(r.bySecret())
 	r.cloud.Inject(fakecloud.Fault{Host: r.reg.Host, Path: "/oauth2/token", Times: 1, Status: 400, Body: `{"errors":[{"code":"UNSUPPORTED","message":"no"}]}`})
@@ -296,6 +308,7 @@ func TestAFormThatIsNotTakenGoesByGet(t *testing.T) {
 }
 
 func TestACertificateThatIsNotTheKeysIsRefusedBeforeAnyRequest(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	one, two := azure.NewCertificate("one"), azure.NewCertificate("two")
 	mixed := slices.Concat(one.PEM[:len(one.PEM)/2], []byte{})
@@ -321,6 +334,7 @@ func TestACertificateThatIsNotTheKeysIsRefusedBeforeAnyRequest(t *testing.T) {
 }
 
 func TestAnExpiredOrFarTokenOfTheRegistryIsJudgedByBothClocks(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.open(r.bySecret())
 	r.az.Set(func(o *azure.Options) { o.RefreshLife = -time.Minute })
@@ -337,6 +351,7 @@ func TestAnExpiredOrFarTokenOfTheRegistryIsJudgedByBothClocks(t *testing.T) {
 }
 
 func TestNoPacketLeavesForALookAlike(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	h, err := providers.ParseHost("acmeregistry.azurecr.io.attacker.example")
 	if err != nil {
@@ -362,6 +377,7 @@ func TestNoPacketLeavesForALookAlike(t *testing.T) {
 }
 
 func TestARegionalServerMayNameTheGlobalOne(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	h, err := providers.ParseHost(r.reg.Regional("eastus"))
 	if err != nil {
@@ -377,6 +393,7 @@ func TestARegionalServerMayNameTheGlobalOne(t *testing.T) {
 }
 
 func TestAFirewallSaysWhomItKeepsOut(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.reg.Firewall(true)
 	_, err := r.mint(r.open(r.bySecret()))

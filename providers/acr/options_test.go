@@ -10,6 +10,7 @@ import (
 )
 
 func TestOptionsThatDoNotGoTogetherAreRefusedInWords(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	id := Options{TenantID: "contoso.example", ClientID: "c"}
 	with := func(o Options, edit func(*Options)) Options { edit(&o); return o }
@@ -54,6 +55,7 @@ func TestOptionsThatDoNotGoTogetherAreRefusedInWords(t *testing.T) {
 }
 
 func TestIdentitiesReadAsTheyAreWritten(t *testing.T) {
+	t.Parallel()
 	for _, s := range []string{"environment", "workload", "secret", "certificate", "federated", "github", "gitlab", "kubernetes", "buildkite", "managed", "az", "device"} {
 		i := identityOf(t, s)
 		if b, err := i.MarshalText(); err != nil || string(b) != s {
@@ -73,6 +75,7 @@ func TestIdentitiesReadAsTheyAreWritten(t *testing.T) {
 }
 
 func TestAConfiguredAccountReadsNothingOfTheCallerUnlessItSaysSo(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	for k, v := range map[string]string{envTenant: r.tenant.ID, envClient: r.app.ClientID, envSecret: r.secret} {
 		r.secrets["env:"+k] = v

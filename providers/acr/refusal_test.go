@@ -14,6 +14,7 @@ import (
 )
 
 func TestRefusalsOfEntraAreSentences(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	runner := r.cloud.GitHubRunner(subject)
 	r.secrets["env:ACTIONS_ID_TOKEN_REQUEST_URL"], r.secrets["env:ACTIONS_ID_TOKEN_REQUEST_TOKEN"] = runner.URL, runner.Token
@@ -55,6 +56,7 @@ func TestRefusalsOfEntraAreSentences(t *testing.T) {
 }
 
 func TestAnIdentityOfAnotherTenantIsToldWithBoth(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	away := r.az.Tenant(azure.Public, "fabrikam.onmicrosoft.com")
 	vm := r.az.Machine("vm", away.ManagedIdentity("own"))
@@ -65,6 +67,7 @@ func TestAnIdentityOfAnotherTenantIsToldWithBoth(t *testing.T) {
 }
 
 func TestAnEntraThatFailsAtTheSecondAskingSpeaksForItself(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.open(r.bySecret())
 	r.works(s)
@@ -75,6 +78,7 @@ func TestAnEntraThatFailsAtTheSecondAskingSpeaksForItself(t *testing.T) {
 }
 
 func TestAManagedIdentityThatIsNotThereIsNamed(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	own := r.tenant.ManagedIdentity("own")
 	r.reg.Assign(own, azure.AcrPull)
@@ -94,6 +98,7 @@ func TestAManagedIdentityThatIsNotThereIsNamed(t *testing.T) {
 }
 
 func TestFilesThatAnswersDependOnAreWatched(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.deps.Env = map[string]string{envTokenFile: "/run/token", envCert: "/run/cert"}
 	w := r.open(Options{}, ambientLayer).Watches()

@@ -71,6 +71,7 @@ func jwt(t *testing.T, token string) (head, claims map[string]any) {
 // TestEntraIsAskedAsByAzidentity: Microsoft's own library is the judge of what
 // a token endpoint wants.
 func TestEntraIsAskedAsByAzidentity(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	rec := &recorder{}
 	r.cloud.Handle("login.recorder.example", rec)

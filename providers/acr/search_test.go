@@ -22,6 +22,7 @@ import (
 
 // A host whose identity was not found in time must not go anonymous.
 func TestASearchThatIsCutShortIsNoAbsence(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.runs(func(context.Context, providers.Command) ([]byte, error) { return nil, fs.ErrNotExist })
 	left := make(chan struct{})
@@ -45,6 +46,7 @@ func TestASearchThatIsCutShortIsNoAbsence(t *testing.T) {
 
 // A node of a cluster often has several: that is no absence, and no choice of ours.
 func TestSeveralManagedIdentitiesAreToBeChosenFrom(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.runs(func(context.Context, providers.Command) ([]byte, error) { return nil, fs.ErrNotExist })
 	one, two := r.tenant.ManagedIdentity("one"), r.tenant.ManagedIdentity("two")
@@ -59,6 +61,7 @@ func TestSeveralManagedIdentitiesAreToBeChosenFrom(t *testing.T) {
 // The audience of a token is the same in every cloud: what one cloud's registry
 // was shown would be good at those of another.
 func TestTokensStayInTheirCloud(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	china := r.az.Tenant(azure.China, "")
 	abroad := *r
@@ -85,6 +88,7 @@ func TestTokensStayInTheirCloud(t *testing.T) {
 }
 
 func TestVariablesOfAnotherCloudServeItsRegistries(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	china := r.az.Tenant(azure.China, "")
 	app, reg := china.App("ci"), china.Registry("abroadregistry")
@@ -97,6 +101,7 @@ func TestVariablesOfAnotherCloudServeItsRegistries(t *testing.T) {
 }
 
 func TestOneBrokenLoginOfAzDoesNotHideTheOthers(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	jane, other := r.tenant.User("jane@contoso.example"), r.az.Tenant(azure.Public, "")
 	r.reg.Assign(jane, azure.AcrPull)
@@ -117,6 +122,7 @@ func TestOneBrokenLoginOfAzDoesNotHideTheOthers(t *testing.T) {
 }
 
 func TestADirectoryThatAVariableNamesBringsAzNoExtensions(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	var env []string
 	r.runs(func(_ context.Context, c providers.Command) ([]byte, error) {
