@@ -22,8 +22,9 @@ const (
 	// settleAfter is how long a request whose answer was lost may still be
 	// under way: before that, an old secret that lives proves nothing.
 	settleAfter = 30 * time.Second
-	// nextSuffix makes the second name of a secret in the store.
-	nextSuffix = "#next"
+	// nextPrefix makes, with rotationID, the second name of a secret in the
+	// store; no login has such a name, which begins with a registry.
+	nextPrefix = "rotate:"
 )
 
 // Rotated says what a rotation did.
@@ -146,11 +147,9 @@ func (c *Core) localRotation(a providers.Account) (*rotation, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &rotation{c: c, account: a, host: hostOf(a), ref: ref}
+	r := &rotation{c: c, account: a, host: hostOf(a), ref: ref, next: nextPrefix + rotationID(ref)}
 	if ref.Scheme == "keyring" {
-		r.name, r.next = ref.Value, ref.Value+nextSuffix
-	} else {
-		r.next = "rotate:" + rotationID(ref) + nextSuffix
+		r.name = ref.Value
 	}
 	s := c.state.Load()
 	if s.cfg.Agent.Store == store.KindMemory {
@@ -165,22 +164,34 @@ func (c *Core) localRotation(a providers.Account) (*rotation, error) {
 	return r, nil
 }
 
+// RotationPlan is what a rotation would do.
+type RotationPlan struct {
+	providers.RotationPlan
+	// Interrupted: a rotation that began then has not ended. Rotate brings that
+	// one to its end, and nothing else is known before.
+	Interrupted time.Time
+}
+
 // PlanRotation says what Rotate would do, and changes nothing.
-func (c *Core) PlanRotation(ctx context.Context, a providers.Account, env map[string]string) (providers.RotationPlan, error) {
+func (c *Core) PlanRotation(ctx context.Context, a providers.Account, env map[string]string) (RotationPlan, error) {
 	r, err := c.newRotation(a, env)
 	if err != nil {
-		return providers.RotationPlan{}, err
+		return RotationPlan{}, err
+	}
+	if in, _ := c.readIntent(r.ref); in != nil && in.Step == stepLost {
+		return RotationPlan{}, in.lostError(r.host)
+	} else if in != nil {
+		return RotationPlan{Interrupted: in.Begun}, nil
 	}
 	old, err := r.current(ctx)
 	if err != nil {
-		return providers.RotationPlan{}, err
+		return RotationPlan{}, err
 	}
 	if old.IsZero() {
-		return providers.RotationPlan{}, storeError(r.host, store.ErrNotFound)
+		return RotationPlan{}, storeError(r.host, store.ErrNotFound)
 	}
-	ctx, cancel := context.WithTimeout(ctx, rotateLimit)
-	defer cancel()
-	return r.source.RotationPlan(ctx, old)
+	plan, err := r.plan(ctx, old)
+	return RotationPlan{RotationPlan: plan}, err
 }
 
 // Rotate replaces the long-lived secret of an account by a new one. Whoever
@@ -193,22 +204,23 @@ func (c *Core) Rotate(ctx context.Context, a providers.Account, env map[string]s
 		return Rotated{}, err
 	}
 	asked := c.now()
+	r.at("asked")
 	unlock, err := config.Lock(ctx, c.o.Saved.StateDir, r.lock())
 	if err != nil {
 		return Rotated{}, err
 	}
 	defer unlock()
-	if rec, _ := r.record(); rec != nil && rec.At.After(asked) {
-		return Rotated{Account: a.Name, At: rec.At, ExpiresAt: rec.ExpiresAt, Shared: true, Where: r.where()}, nil
-	}
 	// From here on the end counts, not the caller's patience.
 	ctx = context.WithoutCancel(ctx)
 	done, err := r.settle(ctx)
+	if rec, _ := r.record(); err == nil && done == nil && rec != nil && rec.At.After(asked) {
+		return Rotated{Account: a.Name, At: rec.At, ExpiresAt: rec.ExpiresAt, Shared: true, Where: r.where()}, nil
+	}
 	if err == nil && done == nil {
 		done, err = r.run(ctx)
 	}
-	r.note(done, err)
 	if err != nil {
+		r.failed(err)
 		return Rotated{}, err
 	}
 	c.replaced(r.ref, sourceKey{})
@@ -224,41 +236,6 @@ func rotationID(ref providers.SecretRef) string {
 }
 
 func (c *Core) rotateDir() string { return filepath.Join(c.o.Saved.StateDir, "rotate") }
-
-// current is the secret as the account has it; zero where there is none.
-func (r *rotation) current(ctx context.Context) (providers.Secret, error) {
-	if r.name != "" {
-		return r.item(ctx, r.name)
-	}
-	return r.c.plainResolver(r.account, r.env, nil)(ctx, r.ref)
-}
-
-// item reads the store; zero where it has no such item.
-func (r *rotation) item(ctx context.Context, name string) (providers.Secret, error) {
-	s, err := r.store.Get(ctx, name)
-	if errors.Is(err, store.ErrNotFound) {
-		return providers.Secret{}, nil
-	}
-	if err != nil {
-		return s, storeError(r.host, err)
-	}
-	return s, nil
-}
-
-// put writes an item and reads it back.
-func (r *rotation) put(ctx context.Context, name string, s providers.Secret) error {
-	if err := r.store.Set(ctx, name, s); err != nil {
-		return storeError(r.host, err)
-	}
-	back, err := r.item(ctx, name)
-	if err != nil {
-		return err
-	}
-	if !back.Equal(s) {
-		return &providers.Error{Kind: providers.Unavailable, Host: r.host, Err: errors.New(r.store.Describe() + " does not give back what was written to it")}
-	}
-	return nil
-}
 
 func (r *rotation) where() string {
 	if r.name != "" {

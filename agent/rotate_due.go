@@ -8,18 +8,22 @@ import (
 	"io/fs"
 	"time"
 
-	"github.com/regmint/regmint/agent/api"
 	"github.com/regmint/regmint/providers"
 )
 
 const (
 	// beforeExpiry is how long before its end a secret is replaced, whatever
-	// the schedule says.
+	// the schedule says; of a short life the last quarter.
 	beforeExpiry = 24 * time.Hour
+	// rotateLeast is the least time between two rotations, whatever the
+	// schedule and the product's clock say.
+	rotateLeast = time.Hour
 	// A rotation that failed is tried again after rotateAgain, then after twice
 	// as long each time, up to rotateAtMost.
 	rotateAgain  = time.Hour
 	rotateAtMost = 24 * time.Hour
+	// lookEvery is how often the product is asked when a secret ends.
+	lookEvery = 24 * time.Hour
 )
 
 // due is when the secret is to be replaced.
@@ -28,9 +32,15 @@ func (rec *record) due(every time.Duration) time.Time {
 	if rec.At.After(last) {
 		last = rec.At
 	}
-	due := last.Add(every)
-	if end := rec.ExpiresAt.Add(-beforeExpiry); !rec.ExpiresAt.IsZero() && end.After(last) && end.Before(due) {
-		due = end
+	due := last.Add(max(every, rotateLeast))
+	if !rec.ExpiresAt.IsZero() {
+		left := max(rec.ExpiresAt.Sub(last), 0)
+		if end := rec.ExpiresAt.Add(-min(beforeExpiry, left/4)); end.Before(due) {
+			due = end
+		}
+	}
+	if least := rec.At.Add(rotateLeast); due.Before(least) {
+		due = least
 	}
 	if rec.Failures > 0 {
 		wait := rotateAtMost
@@ -67,16 +77,11 @@ func (c *Core) rotateDue(ctx context.Context, run func(ctx context.Context, acco
 			continue
 		}
 		r := &rotation{c: c, account: a, host: hostOf(a), ref: ref}
-		rec, err := r.record()
-		if errors.Is(err, fs.ErrNotExist) {
-			rec = &record{Schema: 1, Account: a.Name, Host: r.host.String(), Since: c.now().UTC()}
-			err = writeRecord(c.recordPath(ref), rec)
+		rec := r.watched(ctx)
+		if ctx.Err() != nil {
+			return
 		}
-		if err != nil {
-			c.o.Log.Error("a scheduled rotation has no record", "account", a.Name, "err", err.Error())
-			continue
-		}
-		if ctx.Err() != nil || c.now().Before(rec.due(time.Duration(a.Rotate))) {
+		if rec == nil || c.now().Before(rec.due(time.Duration(a.Rotate))) {
 			continue
 		}
 		c.o.Log.Info("a secret is replaced on schedule", "account", a.Name)
@@ -87,7 +92,7 @@ func (c *Core) rotateDue(ctx context.Context, run func(ctx context.Context, acco
 		if err != nil {
 			c.o.Log.Error("a scheduled rotation failed", "account", a.Name, "err", err.Error())
 			if now, _ := r.record(); now != nil && now.Failures == rec.Failures && now.At.Equal(rec.At) {
-				r.note(nil, err) // it never came to the account
+				r.failed(err) // it never came to the account
 			}
 			continue
 		}
@@ -95,53 +100,64 @@ func (c *Core) rotateDue(ctx context.Context, run func(ctx context.Context, acco
 	}
 }
 
-// rotationStatus is what a person should know of rotations: those on a
-// schedule, and those that were interrupted.
-func (c *Core) rotationStatus(accounts []providers.Account) []api.RotationStatus {
-	var out []api.RotationStatus
-	open := len(c.intentsOpen()) > 0
-	for _, a := range accounts {
-		if a.Rotate == 0 && !open {
-			continue
-		}
-		ref, err := rotateRef(a)
-		if a.Rotate == 0 && (err != nil || !c.interrupted(ref)) {
-			continue
-		}
-		st := api.RotationStatus{Account: a.Name, Every: int64(time.Duration(a.Rotate).Seconds()), State: "ok"}
-		for _, p := range a.Hosts {
-			st.Hosts = append(st.Hosts, p.String())
-		}
-		if err != nil {
-			st.State, st.Message = string(providers.KindOf(err)), message(hostOf(a), err)
-			out = append(out, st)
-			continue
-		}
-		if rec, err := c.readLast(ref); err == nil {
-			st.LastAt = timeOrNil(rec.At)
-			st.ExpiresAt = timeOrNil(rec.ExpiresAt)
-			if a.Rotate > 0 {
-				st.DueAt = timeOrNil(rec.due(time.Duration(a.Rotate)))
-			}
-			if rec.Failures > 0 {
-				st.State, st.Message = "failed", rec.Error
-			}
-		}
-		if in, err := c.readIntent(ref); err == nil && in != nil {
-			st.State = "interrupted"
-			if in.Step == stepLost {
-				st.State, st.Message = string(providers.LoginRequired), message(hostOf(a), in.lostError(hostOf(a)))
-			}
-		}
-		out = append(out, st)
+// watched is what is known of a secret on a schedule, which begins when it is
+// first seen, or when what was known is damaged. nil: it cannot be written down,
+// and a rotation that is not would come again and again.
+func (r *rotation) watched(ctx context.Context) *record {
+	rec, err := r.record()
+	changed := err != nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		r.c.o.Log.Error("what is known of a scheduled rotation cannot be read; the schedule begins anew", "account", r.account.Name, "err", err.Error())
 	}
-	return out
-}
-
-func timeOrNil(t time.Time) *time.Time {
-	if t.IsZero() {
+	if err != nil {
+		rec = &record{Since: r.c.now().UTC()}
+	}
+	if rec.restrain(r.c.now().UTC()) {
+		changed = true
+	}
+	if rec.LookedAt.IsZero() || r.c.now().Sub(rec.LookedAt) >= lookEvery {
+		rec.LookedAt, changed = r.c.now().UTC(), true
+		r.look(ctx, rec)
+	}
+	if !changed {
+		return rec
+	}
+	if err := r.change(func(now *record, _ time.Time) {
+		rec.Schema, rec.Account, rec.Host = now.Schema, now.Account, now.Host
+		*now = *rec
+	}); err != nil {
+		r.c.o.Log.Error("a scheduled rotation has no record", "account", r.account.Name, "err", err.Error())
 		return nil
 	}
-	t = t.UTC()
-	return &t
+	return rec
+}
+
+// lookLimit bounds the question when a secret ends, behind which others wait.
+const lookLimit = 15 * time.Second
+
+// look asks the product when the secret ends. Where it does not say, what is
+// known stays.
+func (r *rotation) look(ctx context.Context, rec *record) {
+	if r.c.interrupted(r.ref) {
+		return
+	}
+	full, err := r.c.newRotation(r.account, map[string]string{})
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookLimit)
+	defer cancel()
+	old, err := full.current(ctx)
+	if err != nil || old.IsZero() {
+		return
+	}
+	plan, err := full.plan(ctx, old)
+	if err != nil {
+		r.c.o.Log.Debug("when a secret ends is not known", "account", r.account.Name, "err", err.Error())
+		return
+	}
+	rec.ExpiresAt = plan.ExpiresAt.UTC()
+	if plan.ExpiresAt.IsZero() {
+		rec.ExpiresAt = time.Time{}
+	}
 }

@@ -7,14 +7,15 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
-	"github.com/regmint/regmint/agent/config"
 	"github.com/regmint/regmint/providers"
 )
 
@@ -22,6 +23,8 @@ import (
 const (
 	stepAsk  = "ask"  // the product may have been asked
 	stepLost = "lost" // the old secret is dead, and no new one came
+	// stepDamaged is never written: the file is there and says nothing.
+	stepDamaged = "damaged"
 )
 
 // intent is what is written down before a product is asked for a new secret.
@@ -36,25 +39,8 @@ type intent struct {
 	Old     string    `json:"old"`
 }
 
-// record is when the secret of an account was rotated last.
-type record struct {
-	Schema    int       `json:"schema"`
-	Account   string    `json:"account"`
-	Host      string    `json:"host"`
-	Since     time.Time `json:"since"` // the schedule was first seen
-	At        time.Time `json:"at,omitzero"`
-	ExpiresAt time.Time `json:"expires_at,omitzero"`
-	FailedAt  time.Time `json:"failed_at,omitzero"`
-	Failures  int       `json:"failures,omitempty"`
-	Error     string    `json:"error,omitempty"`
-}
-
 func (c *Core) intentPath(ref providers.SecretRef) string {
 	return filepath.Join(c.rotateDir(), rotationID(ref)+".json")
-}
-
-func (c *Core) recordPath(ref providers.SecretRef) string {
-	return filepath.Join(c.rotateDir(), rotationID(ref)+".last.json")
 }
 
 func (r *rotation) newIntent(old providers.Secret) *intent {
@@ -79,24 +65,34 @@ func (in *intent) digest(s providers.Secret) string {
 
 // isOld reports the secret that was to be replaced.
 func (in *intent) isOld(s providers.Secret) bool {
-	return !s.IsZero() && hmac.Equal([]byte(in.digest(s)), []byte(in.Old))
+	return !s.IsZero() && in.Old != "" && hmac.Equal([]byte(in.digest(s)), []byte(in.Old))
 }
 
-// readIntent is nil where there is none.
-func (c *Core) readIntent(ref providers.SecretRef) (*intent, error) {
-	var in intent
-	if err := readRecord(c.intentPath(ref), &in); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, nil
-		}
-		return nil, &providers.Error{Kind: providers.Misconfigured, Err: err, Hint: "look at the file and remove it"}
+// readIntent is nil where there is none. One that cannot be read stands for a
+// rotation of which nothing is known but its time.
+func (c *Core) readIntent(ref providers.SecretRef) (in *intent, damaged error) {
+	path := c.intentPath(ref)
+	in = &intent{}
+	err := readRecord(path, in)
+	if err == nil && (in.Begun.IsZero() || in.Old == "") {
+		err = errors.New(path + " is damaged")
 	}
-	return &in, nil
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err == nil:
+		return in, nil
+	}
+	in = &intent{Step: stepDamaged}
+	if info, lerr := os.Lstat(path); lerr == nil {
+		in.Begun = info.ModTime()
+	}
+	return in, err
 }
 
 func (c *Core) writeIntent(ref providers.SecretRef, in *intent) error {
 	if err := writeRecord(c.intentPath(ref), in); err != nil {
-		return &providers.Error{Kind: providers.Misconfigured, Err: err}
+		return &providers.Error{Kind: providers.Misconfigured, Err: fmt.Errorf("a rotation has to be written down before: %w", err)}
 	}
 	return nil
 }
@@ -107,66 +103,18 @@ func (c *Core) interrupted(ref providers.SecretRef) bool {
 	return err == nil
 }
 
-// record is nil where nothing is known.
-func (r *rotation) record() (*record, error) { return r.c.readLast(r.ref) }
-
-func (c *Core) readLast(ref providers.SecretRef) (*record, error) {
-	var rec record
-	if err := readRecord(c.recordPath(ref), &rec); err != nil {
-		return nil, err
-	}
-	return &rec, nil
-}
-
-// note keeps how a rotation ended.
-func (r *rotation) note(done *Rotated, err error) {
-	rec, _ := r.record()
-	now := r.c.now().UTC()
-	if rec == nil {
-		rec = &record{Since: now}
-	}
-	rec.Schema, rec.Account, rec.Host = 1, r.account.Name, r.host.String()
+// intentsOpen lists the ids of rotations that have not ended.
+func (c *Core) intentsOpen() []string {
+	entries, err := os.ReadDir(c.rotateDir())
 	if err != nil {
-		rec.FailedAt, rec.Error = now, message(r.host, err)
-		rec.Failures++
-	} else {
-		done.At = now
-		rec.At, rec.ExpiresAt = now, done.ExpiresAt.UTC()
-		if done.ExpiresAt.IsZero() {
-			rec.ExpiresAt = time.Time{}
+		return nil
+	}
+	var out []string
+	for _, e := range entries {
+		if id, ok := strings.CutSuffix(e.Name(), ".json"); ok && filepath.Ext(id) == "" {
+			out = append(out, id)
 		}
-		rec.FailedAt, rec.Failures, rec.Error = time.Time{}, 0, ""
 	}
-	if werr := writeRecord(r.c.recordPath(r.ref), rec); werr != nil {
-		r.c.o.Log.Warn("the time of a rotation was not written down", "account", r.account.Name, "err", werr.Error())
-	}
-}
-
-func writeRecord(path string, v any) error {
-	data, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return err
-	}
-	return config.WriteRecord(path, append(data, '\n'))
-}
-
-// maxRecord bounds what is read of our own state.
-const maxRecord = 64 << 10
-
-func readRecord(path string, v any) error {
-	info, err := os.Lstat(path)
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxRecord {
-		return errors.New(path + " is no record of ours")
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(data, v); err != nil {
-		return errors.New(path + " is damaged")
-	}
-	return nil
+	slices.Sort(out)
+	return out
 }

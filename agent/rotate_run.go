@@ -6,8 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"time"
+	"strings"
+	"unicode"
 
 	"github.com/regmint/regmint/agent/config"
 	"github.com/regmint/regmint/agent/store"
@@ -30,33 +30,56 @@ func (r *rotation) run(ctx context.Context) (*Rotated, error) {
 	if old.IsZero() {
 		return nil, storeError(r.host, store.ErrNotFound)
 	}
+	// A dead secret is never used for a rotation: another machine may have
+	// rotated it, and the product would kill what that one got.
+	if err := r.alive(ctx, old); err != nil {
+		return nil, r.notBegun(err)
+	}
 	in := r.newIntent(old)
 	if err := r.c.writeIntent(r.ref, in); err != nil {
 		return nil, err
 	}
 	r.at("intent")
 	// What cannot take the old secret a second time would lose the new one.
-	if err := r.put(ctx, r.next, old); err != nil {
+	if err := r.put(ctx, r.store, r.next, old); err != nil {
 		r.clean(ctx)
 		return nil, err
 	}
 	r.at("rehearsed")
 	rot, err := r.ask(ctx, old)
-	if err == nil && (rot.Secret.IsZero() || rot.Secret.Equal(old)) {
+	if err == nil && (rot.Secret.IsZero() || rot.Secret.Equal(old) || strings.ContainsFunc(rot.Secret.Reveal(), unicode.IsControl)) {
 		err = &providers.Error{Kind: providers.Unavailable, Host: r.host, Err: errors.New("the product answered without a new secret")}
 	}
 	if err != nil {
 		return nil, r.refused(ctx, in, old, err)
 	}
 	r.at("answered")
-	if err := r.insist(ctx, insistFor, func() error { return r.put(ctx, r.next, rot.Secret) }); err != nil {
+	if err := r.keep(ctx, rot.Secret); err != nil {
 		return nil, fmt.Errorf("the new secret of account %s could not be saved: %w", r.account.Name, err)
 	}
 	r.at("next")
-	if err := r.finish(ctx, in, rot.Secret); err != nil {
-		return nil, err
+	done := &Rotated{Account: r.account.Name, ExpiresAt: rot.ExpiresAt, Where: r.where()}
+	return done, r.finish(ctx, in, rot.Secret, done)
+}
+
+// notBegun is an old secret that cannot be used to ask.
+func (r *rotation) notBegun(err error) error {
+	if providers.KindOf(err) != providers.LoginRequired {
+		return err
 	}
-	return &Rotated{Account: r.account.Name, ExpiresAt: rot.ExpiresAt, Where: r.where()}, nil
+	return &providers.Error{
+		Kind: providers.LoginRequired, Host: r.host,
+		Err:  fmt.Errorf("the present secret is dead already (another machine may have rotated it): %w", err),
+		Hint: "run: regmint login " + r.host.String(),
+	}
+}
+
+// plan asks the product what a rotation would do.
+func (r *rotation) plan(ctx context.Context, old providers.Secret) (p providers.RotationPlan, err error) {
+	ctx, cancel := context.WithTimeout(ctx, rotateLimit)
+	defer cancel()
+	defer r.rescue(&err)
+	return r.source.RotationPlan(ctx, old)
 }
 
 // ask asks the product, once.
@@ -108,39 +131,9 @@ func (r *rotation) refused(ctx context.Context, in *intent, old providers.Secret
 	}
 }
 
-// The pace at which a store is tried that does not take a new secret: it is the
-// only copy.
-const (
-	insistFor   = 10 * time.Minute
-	insistBrief = 3 * time.Second // where the second name has it already
-	insistFirst = 100 * time.Millisecond
-	insistMost  = 15 * time.Second
-)
-
-func (r *rotation) insist(ctx context.Context, limit time.Duration, do func() error) error {
-	err := do()
-	if err == nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	for wait := insistFirst; err != nil; wait = min(2*wait, insistMost) {
-		r.c.o.Log.Error("a new secret is not in its place yet; trying again", "account", r.account.Name, "err", err.Error())
-		t := time.NewTimer(wait)
-		select {
-		case <-t.C:
-			err = do()
-		case <-ctx.Done():
-			t.Stop()
-			return err
-		}
-	}
-	return nil
-}
-
 // finish puts the new secret, which the store has under its second name, where
-// the account looks for it.
-func (r *rotation) finish(ctx context.Context, in *intent, secret providers.Secret) error {
+// the account looks for it, and writes down that it is done.
+func (r *rotation) finish(ctx context.Context, in *intent, secret providers.Secret, done *Rotated) error {
 	if err := r.insist(ctx, insistBrief, func() error { return r.replace(ctx, in, secret) }); err != nil {
 		return &providers.Error{
 			Kind: providers.KindOf(err), Host: r.host, Err: fmt.Errorf("the new secret is safe, but not in its place yet: %w", err),
@@ -148,6 +141,7 @@ func (r *rotation) finish(ctx context.Context, in *intent, secret providers.Secr
 		}
 	}
 	r.at("replaced")
+	r.done(done)
 	r.clean(ctx)
 	return nil
 }
@@ -156,43 +150,57 @@ func (r *rotation) finish(ctx context.Context, in *intent, secret providers.Secr
 // logged in meanwhile.
 func (r *rotation) replace(ctx context.Context, in *intent, secret providers.Secret) error {
 	now, err := r.current(ctx)
-	if err != nil && r.name != "" {
+	if err != nil && !r.unusable(err) {
 		return err
 	}
-	switch {
-	case now.Equal(secret):
+	if now.Equal(secret) {
 		return nil
-	case in != nil && !now.IsZero() && !in.isOld(now):
-		r.c.o.Log.Warn("somebody logged in during a rotation; that login stays", "account", r.account.Name)
-		return nil
-	case r.name != "":
-		return r.put(ctx, r.name, secret)
 	}
-	if err := config.Feed(ctx, r.c.o.ExecEnv, r.account.RotateTo, secret); err != nil {
-		return err
-	}
-	back, err := r.current(ctx)
-	if err != nil {
-		return err
-	}
-	if !back.Equal(secret) {
-		return &providers.Error{
-			Kind: providers.Misconfigured, Host: r.host,
-			Err: errors.New("rotate_to ended well, but " + r.ref.String() + " does not give the new secret"),
+	if in != nil && !now.IsZero() && !in.isOld(now) {
+		if stays, err := r.stays(ctx, now); stays || err != nil {
+			return err
 		}
 	}
-	return nil
+	if r.name != "" {
+		return r.put(ctx, r.store, r.name, secret)
+	}
+	return r.feed(ctx, secret)
 }
 
-// clean ends a rotation: the second name first, so that whatever has it is
-// known to be a rotation's.
-func (r *rotation) clean(ctx context.Context) {
-	if err := r.store.Delete(ctx, r.next); err != nil {
-		r.c.o.Log.Warn("what a rotation left is not removed yet", "account", r.account.Name, "err", err.Error())
-		return // the intent stays: the next one tries again
+// stays reports a secret that is neither old nor new, and is to stay. A login
+// always is. What a file or program gives may be a copy that is behind: it is
+// only if it lives.
+func (r *rotation) stays(ctx context.Context, now providers.Secret) (bool, error) {
+	if r.name == "" {
+		err := r.alive(ctx, now)
+		if providers.KindOf(err) == providers.LoginRequired {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
 	}
-	r.at("cleaned")
-	_ = os.Remove(r.c.intentPath(r.ref))
+	r.c.o.Log.Warn("somebody put another secret there during a rotation; it stays", "account", r.account.Name)
+	return true, nil
+}
+
+// feed has the program of rotate_to take the new secret, and sees whether the
+// account has it then: a program that failed may have done its work before.
+func (r *rotation) feed(ctx context.Context, secret providers.Secret) error {
+	fed := config.Feed(ctx, r.c.o.ExecEnv, r.account.RotateTo, secret)
+	back, err := r.current(ctx)
+	switch {
+	case err == nil && back.Equal(secret):
+		return nil
+	case fed != nil:
+		return fed
+	case err != nil:
+		return err
+	}
+	return &providers.Error{
+		Kind: providers.Misconfigured, Host: r.host,
+		Err: errors.New("rotate_to ended well, but " + r.ref.String() + " does not give the new secret"),
+	}
 }
 
 // lost keeps the intent until somebody logs in again: it says what happened.

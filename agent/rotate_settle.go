@@ -6,9 +6,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/regmint/regmint/agent/config"
@@ -20,46 +17,51 @@ import (
 // what it finished; nil where there was nothing, or nothing had happened. The
 // old secret is never used for a rotation again before it is known to live.
 func (r *rotation) settle(ctx context.Context) (*Rotated, error) {
-	in, err := r.c.readIntent(r.ref)
-	if err != nil {
-		return nil, err
+	in, damaged := r.c.readIntent(r.ref)
+	if damaged != nil {
+		r.c.o.Log.Warn("what was written down about a rotation cannot be read; the product is asked how it ended", "account", r.account.Name, "err", damaged.Error())
 	}
-	next, err := r.item(ctx, r.next)
-	if err != nil {
+	next, err := r.kept(ctx)
+	if err != nil || in == nil && next.IsZero() {
 		return nil, err
-	}
-	if in == nil && next.IsZero() {
-		return nil, nil
 	}
 	now, err := r.current(ctx)
-	if err != nil && r.name != "" {
-		return nil, err
+	if err != nil && (!r.unusable(err) || next.IsZero() || in.isOld(next)) {
+		return nil, err // nothing is known, and nothing is forgotten
 	}
-	if in == nil {
-		return r.settleUnnamed(ctx, now, next)
+	done := &Rotated{Account: r.account.Name, Finished: true, Where: r.where()}
+	if in == nil || in.Step == stepDamaged {
+		return r.settleUnknown(ctx, in, now, next, done)
 	}
 	if in.isOld(next) {
 		next = providers.Secret{} // a rehearsal
 	}
-	done := &Rotated{Account: r.account.Name, Finished: true, Where: r.where()}
 	switch {
-	case !now.IsZero() && !in.isOld(now): // replaced, by us or by a login
+	case !now.IsZero() && now.Equal(next): // all but written down
+		r.done(done)
 		r.clean(ctx)
-		if now.Equal(next) {
-			return done, nil
-		}
+		return done, nil
+	case !now.IsZero() && !in.isOld(now) && (r.name != "" || next.IsZero()): // a login
+		r.clean(ctx)
 		return nil, nil
 	case !next.IsZero():
-		if err := r.finish(ctx, in, next); err != nil {
-			return nil, err
-		}
-		return done, nil
-	case r.source == nil && in.Step == stepLost:
-		return nil, in.lostError(r.host)
-	case r.source == nil:
-		return nil, nil // the old one is tried: the registry knows
+		return done, r.finish(ctx, in, next, done)
 	}
 	return nil, r.settleOld(ctx, in, now)
+}
+
+// early is what to say while the request of an interrupted rotation may still
+// be under way; nil: it is not.
+func (r *rotation) early(in *intent) error {
+	age := r.c.now().Sub(in.Begun)
+	if in.Step == stepLost || age < 0 || age >= settleAfter {
+		return nil
+	}
+	return &providers.Error{
+		Kind: providers.Unavailable, Host: r.host, RetryAfter: settleAfter - age,
+		Err:  errors.New("a rotation was interrupted, and its request may still be under way"),
+		Hint: "in half a minute run: regmint rotate " + r.host.String(),
+	}
 }
 
 // settleOld asks whether the old secret lives: then nothing has happened.
@@ -68,12 +70,8 @@ func (r *rotation) settleOld(ctx context.Context, in *intent, old providers.Secr
 		r.clean(ctx)
 		return nil
 	}
-	if age := r.c.now().Sub(in.Begun); in.Step == stepAsk && age >= 0 && age < settleAfter {
-		return &providers.Error{
-			Kind: providers.Unavailable, Host: r.host, RetryAfter: settleAfter - age,
-			Err:  errors.New("a rotation was interrupted, and its request may still be under way"),
-			Hint: "in half a minute run: regmint rotate " + r.host.String(),
-		}
+	if err := r.early(in); err != nil {
+		return err
 	}
 	err := r.alive(ctx, old)
 	switch {
@@ -86,15 +84,17 @@ func (r *rotation) settleOld(ctx context.Context, in *intent, old providers.Secr
 	return err
 }
 
-// settleUnnamed deals with a second secret whose intent is gone: the state
-// directory did not outlive the store.
-func (r *rotation) settleUnnamed(ctx context.Context, now, next providers.Secret) (*Rotated, error) {
-	done := &Rotated{Account: r.account.Name, Finished: true, Where: r.where()}
-	if now.Equal(next) {
-		r.clean(ctx)
-		return nil, nil
+// settleUnknown deals with a rotation of which nothing is known: the state
+// directory did not outlive the store, or what it says is damaged. The product
+// knows which secret lives. in is nil where there is not even a file.
+func (r *rotation) settleUnknown(ctx context.Context, in *intent, now, next providers.Secret, done *Rotated) (*Rotated, error) {
+	if in != nil {
+		if err := r.early(in); err != nil {
+			return nil, err
+		}
 	}
-	if r.source == nil {
+	if now.IsZero() && next.IsZero() || in == nil && now.Equal(next) {
+		r.clean(ctx)
 		return nil, nil
 	}
 	if !now.IsZero() {
@@ -107,43 +107,81 @@ func (r *rotation) settleUnnamed(ctx context.Context, now, next providers.Secret
 			return nil, err
 		}
 	}
+	if next.IsZero() || now.Equal(next) {
+		lost := r.newIntent(now)
+		lost.Begun = in.Begun.UTC()
+		return nil, r.lost(lost)
+	}
 	if err := r.alive(ctx, next); err != nil {
 		if providers.KindOf(err) == providers.LoginRequired {
 			r.clean(ctx)
 		}
 		return nil, err
 	}
-	if err := r.finish(ctx, nil, next); err != nil {
-		return nil, err
+	if r.name == "" { // now is dead: nobody's login
+		return done, r.finish(ctx, nil, next, done)
 	}
-	return done, nil
+	return done, r.finish(ctx, r.newIntent(now), next, done)
 }
 
 // settleWait is how long a get waits for a rotation under way.
 const settleWait = 5 * time.Second
 
-// settleHere finishes, without asking anybody, a rotation that was interrupted
-// after the new secret had become durable. It runs before a secret is read.
-func (c *Core) settleHere(ctx context.Context, a providers.Account, ref providers.SecretRef) error {
+// settleHere answers, without asking anybody, for a secret whose rotation was
+// interrupted: with the new one, where it has become durable. zero: what there
+// is counts.
+func (c *Core) settleHere(ctx context.Context, a providers.Account, ref providers.SecretRef) (providers.Secret, error) {
 	if !c.interrupted(ref) {
-		return nil
+		return providers.Secret{}, nil
 	}
 	r, err := c.localRotation(a)
-	if err != nil || r.ref.String() != ref.String() {
-		return nil
+	if err != nil || config.RefKey(r.ref) != config.RefKey(ref) {
+		return providers.Secret{}, nil
 	}
 	limited, cancel := context.WithTimeout(ctx, settleWait)
 	defer cancel()
 	unlock, err := config.Lock(limited, c.o.Saved.StateDir, r.lock())
 	if err != nil {
-		return nil // still under way: what there is counts
+		return providers.Secret{}, nil // still under way
 	}
 	defer unlock()
-	done, err := r.settle(ctx)
-	if done != nil {
-		r.note(done, nil)
+	return r.settleLocal(ctx)
+}
+
+// settleLocal is settle as far as it goes without the product. It runs no
+// program either: a get is not the time for it.
+func (r *rotation) settleLocal(ctx context.Context) (providers.Secret, error) {
+	in, damaged := r.c.readIntent(r.ref)
+	if in == nil || damaged != nil {
+		return providers.Secret{}, nil
 	}
-	return err
+	next, err := r.kept(ctx)
+	if err != nil {
+		return providers.Secret{}, nil // the caller finds the same, or needs no store
+	}
+	if in.isOld(next) {
+		next = providers.Secret{} // a rehearsal
+	}
+	now, err := r.current(ctx)
+	switch {
+	case err != nil && !r.unusable(err), r.name != "" && now.IsZero():
+		return providers.Secret{}, nil // the caller finds the same
+	case r.name != "" && !in.isOld(now): // in its place, or a login
+		if now.Equal(next) {
+			r.done(&Rotated{})
+		}
+		r.clean(ctx)
+		return now, nil
+	case !next.IsZero() && (now.IsZero() || in.isOld(now)):
+		if r.name != "" && r.put(ctx, r.store, r.name, next) == nil {
+			r.done(&Rotated{})
+			r.clean(ctx)
+		}
+		return next, nil // in its place or not: it is durable
+	case in.Step == stepLost && in.isOld(now):
+		return providers.Secret{}, in.lostError(r.host)
+	}
+	return providers.Secret{}, nil // the old one is tried: the registry knows
 }
 
 // settleAll asks for every interrupted rotation how it ended.
@@ -175,8 +213,7 @@ func (r *rotation) settleOnce(ctx context.Context) error {
 	}
 	defer unlock()
 	done, err := r.settle(ctx)
-	if done != nil {
-		r.note(done, nil)
+	if done != nil && err == nil {
 		r.c.replaced(r.ref, sourceKey{})
 		r.c.o.Log.Info("an interrupted rotation was finished", "account", r.account.Name)
 	}
@@ -188,8 +225,8 @@ const settleEvery = time.Minute
 
 // maySettle spaces the questions; one that is lost asks nothing any more.
 func (c *Core) maySettle(ref providers.SecretRef) bool {
-	in, err := c.readIntent(ref)
-	if err != nil || in == nil || in.Step == stepLost {
+	in, _ := c.readIntent(ref)
+	if in == nil || in.Step == stepLost {
 		return false
 	}
 	if age := c.now().Sub(in.Begun); age >= 0 && age < settleAfter {
@@ -206,25 +243,35 @@ func (c *Core) maySettle(ref providers.SecretRef) bool {
 }
 
 // loggedIn forgets a rotation that was lost: whoever logs in has answered it.
+// A schedule begins anew with the new secret.
 func (c *Core) loggedIn(ctx context.Context, st store.Store, name string) {
-	ref := providers.SecretRef{Scheme: "keyring", Value: name}
-	if in, err := c.readIntent(ref); err == nil && in != nil && in.Step == stepLost && st.Delete(ctx, name+nextSuffix) == nil {
-		_ = os.Remove(c.intentPath(ref))
+	r := &rotation{c: c, ref: providers.SecretRef{Scheme: "keyring", Value: name}, store: st}
+	r.name, r.next = name, nextPrefix+rotationID(r.ref)
+	if in, _ := c.readIntent(r.ref); in != nil && in.Step == stepLost {
+		r.clean(ctx)
+	}
+	c.begunAnew(r)
+}
+
+// begunAnew forgets what was known of a secret that another one replaced.
+func (c *Core) begunAnew(r *rotation) {
+	rec, err := r.record()
+	if err != nil {
+		return // none, or one that the schedule writes anew
+	}
+	*rec = record{Schema: 1, Account: rec.Account, Host: rec.Host, Since: c.now().UTC()}
+	if err := writeRecord(c.recordPath(r.ref), rec); err != nil {
+		c.o.Log.Warn("a schedule does not begin anew", "account", rec.Account, "err", err.Error())
 	}
 }
 
-// intentsOpen lists the ids of rotations that have not ended.
-func (c *Core) intentsOpen() []string {
-	entries, err := os.ReadDir(c.rotateDir())
-	if err != nil {
-		return nil
+// loggedOut forgets a rotation, and the second secret that an interrupted one
+// left, with the secret that was removed.
+func (c *Core) loggedOut(ctx context.Context, st store.Store, name string) {
+	r := &rotation{c: c, ref: providers.SecretRef{Scheme: "keyring", Value: name}, store: st}
+	r.name, r.next = name, nextPrefix+rotationID(r.ref)
+	if c.interrupted(r.ref) {
+		r.clean(ctx)
 	}
-	var out []string
-	for _, e := range entries {
-		if id, ok := strings.CutSuffix(e.Name(), ".json"); ok && filepath.Ext(id) == "" {
-			out = append(out, id)
-		}
-	}
-	slices.Sort(out)
-	return out
+	_ = os.Remove(c.recordPath(r.ref))
 }

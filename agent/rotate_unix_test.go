@@ -73,7 +73,7 @@ func TestARotateToThatFailsKeepsTheNewSecretSafe(t *testing.T) {
 	r, path := fileRig(t, `s=$(cat); echo "no room for $s" >&2; exit 1`)
 	c := r.process()
 	_, err := c.Rotate(t.Context(), r.account, nil)
-	if err == nil || !strings.Contains(err.Error(), "safe") || strings.Contains(err.Error(), "t1") || r.store.mapStore["rotate:"+rotationID(r.account.Password)+nextSuffix].Reveal() != "t1" {
+	if err == nil || !strings.Contains(err.Error(), "safe") || strings.Contains(err.Error(), "t1") || r.store.mapStore[nextPrefix+rotationID(r.account.Password)].Reveal() != "t1" {
 		t.Fatalf("%v", err)
 	}
 	r.account.RotateTo.Args[1] = `/bin/cat > "$1"`

@@ -218,9 +218,9 @@ const schemeJob = "job"
 func (c *Core) resolver(a providers.Account, env map[string]string, owner *job) func(context.Context, providers.SecretRef) (providers.Secret, error) {
 	plain := c.plainResolver(a, env, owner)
 	return func(ctx context.Context, ref providers.SecretRef) (providers.Secret, error) {
-		if ref.Scheme == "keyring" {
-			if err := c.settleHere(ctx, a, ref); err != nil {
-				return providers.Secret{}, err
+		if ref.Scheme == "keyring" || owner == nil {
+			if s, err := c.settleHere(ctx, a, ref); err != nil || !s.IsZero() {
+				return s, err
 			}
 		}
 		return plain(ctx, ref)

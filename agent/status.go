@@ -59,7 +59,7 @@ func (c *Core) Status(j *job) api.Status {
 		}
 		st.Tokens = append(st.Tokens, t)
 	}
-	st.Rotations = c.rotationStatus(accounts)
+	st.Rotations = c.rotationStatus(accounts, j == nil)
 	for _, v := range c.revoked.pending() {
 		if j == nil || j.id == v.Job {
 			st.Revocations = append(st.Revocations, v)

@@ -215,6 +215,7 @@ type RotationStatus struct {
 	Every     int64      `json:"every_seconds,omitempty"`
 	State     string     `json:"state"` // ok, failed, interrupted, or a kind of failure
 	Message   string     `json:"message,omitempty"`
+	Failures  int        `json:"failures,omitempty"` // in a row
 	LastAt    *time.Time `json:"last_at,omitempty"`
 	DueAt     *time.Time `json:"due_at,omitempty"`
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`

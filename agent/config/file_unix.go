@@ -54,6 +54,20 @@ func foreign(path string, info fs.FileInfo) (what, hint string) {
 	return what, fmt.Sprintf("look at it, then, where you trust it: chown %d %s", os.Geteuid(), path)
 }
 
+// owned: ours, root's, or of whom the directory belongs to that it is in.
+func owned(path string, info fs.FileInfo) bool {
+	if what, _ := foreign(path, info); what == "" {
+		return true
+	}
+	dir, err := os.Stat(filepath.Dir(path))
+	if err != nil {
+		return false
+	}
+	mine, ok := info.Sys().(*syscall.Stat_t)
+	its, dirOK := dir.Sys().(*syscall.Stat_t)
+	return ok && dirOK && mine.Uid == its.Uid
+}
+
 // syncDir makes a rename in dir durable.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -22,6 +23,26 @@ func WriteRecord(path string, data []byte) error {
 		return err
 	}
 	return writeAtomic(path, data)
+}
+
+// maxRecord bounds what is read of our own state.
+const maxRecord = 64 << 10
+
+// ReadRecord reads what WriteRecord wrote: a regular file of whom the
+// directory belongs to, or of ours. fs.ErrNotExist: there is none.
+func ReadRecord(path string) ([]byte, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || !owned(path, info) {
+		return nil, fmt.Errorf("%s is no record of ours", path)
+	}
+	data, _, err := readRegular(path, maxRecord)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return data, nil
 }
 
 // Feed runs the program of an exec: reference with a secret on its stdin and

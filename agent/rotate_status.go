@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/regmint/regmint/agent/api"
+	"github.com/regmint/regmint/providers"
+)
+
+// rotationStatus is what a person should know of rotations: those on a
+// schedule, and those that were interrupted. all: accounts are those of
+// everybody, not of a job.
+func (c *Core) rotationStatus(accounts []providers.Account, all bool) []api.RotationStatus {
+	var out []api.RotationStatus
+	left := c.intentsOpen()
+	open := len(left) > 0
+	for _, a := range accounts {
+		if a.Rotate == 0 && !open {
+			continue
+		}
+		ref, err := rotateRef(a)
+		if err == nil {
+			left = slices.DeleteFunc(left, func(id string) bool { return id == rotationID(ref) })
+		}
+		if a.Rotate == 0 && (err != nil || !c.interrupted(ref)) {
+			continue
+		}
+		st := api.RotationStatus{Account: a.Name, Every: int64(time.Duration(a.Rotate).Seconds()), State: "ok"}
+		for _, p := range a.Hosts {
+			st.Hosts = append(st.Hosts, p.String())
+		}
+		if err != nil {
+			st.State, st.Message = string(providers.KindOf(err)), message(hostOf(a), err)
+			out = append(out, st)
+			continue
+		}
+		c.describeRotation(a, ref, &st)
+		out = append(out, st)
+	}
+	if !all {
+		return out
+	}
+	for _, id := range left { // whose account is no more
+		var in intent
+		if readRecord(filepath.Join(c.rotateDir(), id+".json"), &in) == nil {
+			out = append(out, api.RotationStatus{
+				Account: in.Account, Hosts: []string{in.Host}, State: "interrupted",
+				Message: "begun at " + in.Begun.Local().Format("2006-01-02 15:04") + ", and the account is not configured any more; put it back and run: regmint rotate " + in.Host,
+			})
+		}
+	}
+	return out
+}
+
+// describeRotation says what is written down about the secret of an account.
+func (c *Core) describeRotation(a providers.Account, ref providers.SecretRef, st *api.RotationStatus) {
+	h := hostOf(a)
+	if rec, err := c.readLast(ref); err == nil {
+		rec.restrain(c.now().UTC())
+		st.LastAt = timeOrNil(rec.At)
+		st.ExpiresAt = timeOrNil(rec.ExpiresAt)
+		if a.Rotate > 0 {
+			st.DueAt = timeOrNil(rec.due(time.Duration(a.Rotate)))
+		}
+		if st.Failures = rec.Failures; rec.Failures > 0 {
+			st.State, st.Message = "failed", rec.Error
+		}
+	} else if a.Rotate > 0 && !errors.Is(err, fs.ErrNotExist) {
+		st.State, st.Message = "failed", err.Error()
+	}
+	switch in, damaged := c.readIntent(ref); {
+	case in == nil:
+	case in.Step == stepLost:
+		st.State, st.Message = string(providers.LoginRequired), message(h, in.lostError(h))
+	default:
+		st.State = "interrupted"
+		if st.Message == "" {
+			st.Message = "begun at " + in.Begun.Local().Format("2006-01-02 15:04") + "; run: regmint rotate " + h.String()
+		}
+		if damaged != nil {
+			st.Message = damaged.Error()
+		}
+	}
+}
+
+func timeOrNil(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
