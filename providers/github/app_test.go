@@ -163,36 +163,6 @@ func TestAWrongClockIsMendedOnceByGitHubs(t *testing.T) {
 	}
 }
 
-func TestAJobsTokensEndWithIt(t *testing.T) {
-	w := newWorld(t)
-	a := w.g.App("minter")
-	a.Install("acme", fake.Write)
-	s := w.open(w.app(github.Options{Installation: "acme"}, a), "")
-	r := w.request("acme/app=push")
-	r.Job = "7f3a"
-	first, err := s.Mint(t.Context(), r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	last, err := s.Mint(t.Context(), r) // renewed meanwhile
-	if err != nil {
-		t.Fatal(err)
-	}
-	other := w.mint(s)
-	if err := s.(providers.Revoker).Revoke(t.Context(), r, last); err != nil {
-		t.Fatal(err)
-	}
-	if !w.made(first).Revoked || !w.made(last).Revoked || w.made(other).Revoked {
-		t.Error("exactly the job's own are revoked")
-	}
-	if err := s.(providers.Revoker).Revoke(t.Context(), r, last); err != nil {
-		t.Errorf("again: %v", err)
-	}
-	if _, makes := w.open(&github.Options{GH: true}, "").(providers.Revoker); makes {
-		t.Error("a token of a person is nothing of a job's")
-	}
-}
-
 func TestADeniedPullOfAnAppIsExplained(t *testing.T) {
 	w := newWorld(t)
 	a := w.g.App("minter")
@@ -220,6 +190,9 @@ func TestAnAppsNativeTokenMayDelete(t *testing.T) {
 	n, err := s.(providers.NativeMinter).MintNative(t.Context(), w.request("acme/app=delete"))
 	if err != nil || w.made(n.Credential).Packages != fake.Write {
 		t.Errorf("%v", err)
+	}
+	if n.ForJob {
+		t.Error("made for no job")
 	}
 	if err := s.(providers.NativeChecker).CheckNative(t.Context(), w.request()); err != nil || w.g.Counts().Revoked != 1 {
 		t.Errorf("a check leaves no token: %v, %+v", err, w.g.Counts())

@@ -13,11 +13,8 @@ package github
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/regmint/regmint/providers"
@@ -100,7 +97,7 @@ func (Provider) Open(a providers.Account, d providers.Deps) (providers.Source, e
 	if s.options.PrivateKey.IsZero() {
 		return s, nil
 	}
-	return &appSource{source: s, made: map[string][]made{}}, nil
+	return &appSource{source: s}, nil
 }
 
 func open(a providers.Account, d providers.Deps) (*source, error) {
@@ -204,66 +201,4 @@ func (s *source) lacks(h providers.Host, at site, l login, scope string) error {
 		hint = "add it to scopes, then run: regmint login " + h.String()
 	}
 	return s.fail(h, providers.Denied, hint, fmt.Errorf("%s has no scope %s", l.origin, scope))
-}
-
-// made is an installation token of a job.
-type made struct {
-	secret  providers.Secret
-	expires time.Time
-}
-
-// appSource is an account that lives by the private key of a GitHub App.
-type appSource struct {
-	*source
-	mu   sync.Mutex
-	made map[string][]made // by job
-}
-
-// Key implements providers.Source.
-func (s *appSource) Key(r providers.Request) string {
-	q := s.question(r.Grants)
-	return fmt.Sprintf("app %q owner %q level %q repositories %q", r.Job, q.owners, q.level, q.repositories)
-}
-
-// Mint implements providers.Source.
-func (s *appSource) Mint(ctx context.Context, r providers.Request) (providers.Credential, error) {
-	return s.mint(ctx, r, s.question(r.Grants))
-}
-
-func (s *appSource) mint(ctx context.Context, r providers.Request, q question) (providers.Credential, error) {
-	at, err := s.site(r.Host)
-	if err != nil {
-		return providers.Credential{}, err
-	}
-	c, err := s.installationToken(ctx, r.Host, at, q)
-	if err == nil && r.Job != "" {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		now := s.deps.Now()
-		s.made[r.Job] = append(slices.DeleteFunc(s.made[r.Job], func(m made) bool { return !m.expires.After(now) }), made{c.Secret, c.ExpiresAt})
-	}
-	return c, err
-}
-
-// Revoke implements providers.Revoker: the job's tokens, those that were
-// renewed meanwhile too, end now and not within the hour.
-func (s *appSource) Revoke(ctx context.Context, r providers.Request, c providers.Credential) error {
-	at, err := s.site(r.Host)
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	list := s.made[r.Job]
-	delete(s.made, r.Job)
-	s.mu.Unlock()
-	if !slices.ContainsFunc(list, func(m made) bool { return m.secret.Reveal() == c.Secret.Reveal() }) {
-		list = append(list, made{c.Secret, c.ExpiresAt})
-	}
-	var errs []error
-	for _, m := range list {
-		if m.expires.After(s.deps.Now()) {
-			errs = append(errs, s.drop(ctx, r.Host, at, m.secret))
-		}
-	}
-	return errors.Join(errs...)
 }

@@ -18,6 +18,9 @@ type site struct {
 	retired bool
 }
 
+// publicWeb is where people log in to github.com.
+const publicWeb = "github.com"
+
 // known reads a registry's name:
 //
 //	ghcr.io                    github.com
@@ -26,9 +29,9 @@ type site struct {
 func known(h providers.Host) (site, bool) {
 	switch h.String() {
 	case "ghcr.io":
-		return instance("github.com"), true
+		return instance(publicWeb), true
 	case "docker.pkg.github.com":
-		s := instance("github.com")
+		s := instance(publicWeb)
 		s.retired = true
 		return s, true
 	}
@@ -44,7 +47,7 @@ func instance(web string) site {
 	if err != nil {
 		return site{web: web}
 	}
-	if h.String() == "github.com" {
+	if h.String() == publicWeb {
 		return site{web: web, api: "https://api.github.com"}
 	}
 	if labels, ok := h.Under("ghe.com"); ok && len(labels) == 1 {

@@ -39,9 +39,8 @@ func logIn(ctx context.Context, q providers.LoginRequest, pause func(context.Con
 	own := q.Account.Layer == providers.LayerConfigured || q.Account.Layer == providers.LayerJobConfig
 	switch {
 	case !s.options.PrivateKey.IsZero():
-		a := &appSource{source: s, made: map[string][]made{}}
-		c, err := a.Mint(ctx, providers.Request{Host: q.Host})
-		return providers.LoginResult{Account: q.Account, Who: c.Origin}, err
+		who, err := (&appSource{source: s}).try(ctx, providers.Request{Host: q.Host})
+		return providers.LoginResult{Account: q.Account, Who: who}, err
 	case own && s.options.GH:
 		l, err := s.tryGH(ctx, q.Host, at)
 		return providers.LoginResult{Account: q.Account, Who: l.user, Until: l.expires}, err
@@ -141,7 +140,7 @@ func (s *source) device(ctx context.Context, q providers.LoginRequest, at site) 
 	c := s.oauth(q.Host, at)
 	t, err := c.Device(ctx, q.UI, "GitHub ("+at.web+")")
 	if err != nil {
-		return none, err
+		return none, s.explain(q.Host, err)
 	}
 	l := login{by: byDevice, secret: t.Access, origin: "device login"}
 	me, err := s.whoAmI(ctx, q.Host, at, l)

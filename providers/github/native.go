@@ -6,7 +6,6 @@ import (
 	"context"
 
 	"github.com/regmint/regmint/providers"
-	"github.com/regmint/regmint/providers/internal/httpx"
 )
 
 // nativeScopes are what the clean-up of packages needs of a classic token; to
@@ -24,15 +23,21 @@ func nativeScopes(grants []providers.Grant) []string {
 }
 
 // native is the token with the names under which tools take it: gh, and werf's
-// clean-up.
+// clean-up, which knows github.com alone.
 func native(at site, c providers.Credential) providers.Native {
-	gh := "GH_TOKEN"
-	if h, err := providers.ParseHost(at.web); err == nil && at.web != "github.com" {
-		if _, ghe := h.Under("ghe.com"); !ghe {
-			gh = "GH_ENTERPRISE_TOKEN"
+	n := providers.Native{Credential: c}
+	if at.web == publicWeb {
+		n.Env = []providers.Variable{{Name: "GH_TOKEN", Value: c.Secret}, {Name: "WERF_REPO_GITHUB_TOKEN", Value: c.Secret}}
+		return n
+	}
+	name := "GH_ENTERPRISE_TOKEN"
+	if h, err := providers.ParseHost(at.web); err == nil {
+		if _, ghe := h.Under("ghe.com"); ghe {
+			name = "GH_TOKEN"
 		}
 	}
-	return providers.Native{Credential: c, Env: []providers.Variable{{Name: gh, Value: c.Secret}, {Name: "WERF_REPO_GITHUB_TOKEN", Value: c.Secret}}}
+	n.Env = []providers.Variable{{Name: name, Value: c.Secret}}
+	return n
 }
 
 // MintNative implements providers.NativeMinter: the token as a bearer of the
@@ -59,6 +64,9 @@ func (s *source) checkNative(ctx context.Context, r providers.Request) (site, lo
 		return at, login{}, err
 	}
 	l, err := s.login(ctx, r.Host, at)
+	if err == nil {
+		err = l.unheard // what the API does not answer, it does not clean up either
+	}
 	if err != nil {
 		return at, l, err
 	}
@@ -87,24 +95,20 @@ func (s *appSource) MintNative(ctx context.Context, r providers.Request) (provid
 	if err != nil {
 		return providers.Native{}, err
 	}
-	c, err := s.mint(ctx, r, s.nativeQuestion(r))
+	c, err := s.installationToken(ctx, r.Host, at, s.nativeQuestion(r))
 	if err != nil {
 		return providers.Native{}, err
 	}
-	return native(at, c), nil
+	n := native(at, c)
+	n.ForJob = r.Job != ""
+	return n, nil
 }
 
-// CheckNative implements providers.NativeChecker. Only a token that was made
-// tells whether one is given; it is dropped.
+// CheckNative implements providers.NativeChecker.
 func (s *appSource) CheckNative(ctx context.Context, r providers.Request) error {
-	n, err := s.MintNative(ctx, r)
-	if err != nil {
-		return err
+	at, err := s.site(r.Host)
+	if err == nil {
+		_, err = s.tryQuestion(ctx, r.Host, at, s.nativeQuestion(r))
 	}
-	if at, err := s.site(r.Host); err == nil {
-		if err := s.drop(ctx, r.Host, at, n.Secret); err != nil {
-			s.deps.Log.Debug("a token of a check was not dropped", "err", httpx.Printable(err.Error(), 200))
-		}
-	}
-	return nil
+	return err
 }

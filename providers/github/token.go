@@ -37,6 +37,7 @@ type login struct {
 	origin  string
 	scoped  bool // scopes are all that it has
 	scopes  []string
+	unheard error // why GitHub did not say whose it is
 }
 
 // has reports a scope.
@@ -73,6 +74,7 @@ func (s *source) login(ctx context.Context, h providers.Host, at site) (login, e
 		return l, err
 	default: // the registry may do though the API does not
 		s.deps.Log.Warn("GitHub did not say whose the token is", "err", err.Error())
+		l.unheard = err
 		l.user = cmp.Or(s.account.Username, l.user, anyUser)
 	}
 	return l, nil
@@ -194,22 +196,6 @@ func (s *source) again(h providers.Host, at site, l login) string {
 		return "its job is over, or GITHUB_TOKEN holds something else"
 	}
 	return "run: regmint login " + h.String()
-}
-
-// apiVersion is that of the REST API.
-const apiVersion = "2022-11-28"
-
-// call asks the REST API.
-func (s *source) call(ctx context.Context, h providers.Host, method, at string, secret providers.Secret, body []byte) (*httpx.Response, error) {
-	header := http.Header{
-		"Accept": {"application/vnd.github+json"}, "X-Github-Api-Version": {apiVersion}, "Authorization": {"Bearer " + secret.Reveal()},
-	}
-	if body != nil {
-		header.Set("Content-Type", "application/json")
-	}
-	return s.http.Do(ctx, httpx.Request{
-		Host: h, What: "GitHub", Method: method, URL: at, Header: header, Body: body, SameOrigin: true, Replay: true, Secrets: []providers.Secret{secret},
-	})
 }
 
 // oauth is the client of device logins.
