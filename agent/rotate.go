@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/regmint/regmint/agent/config"
@@ -75,6 +76,18 @@ func (c *Core) AccountNamed(name string) (providers.Account, error) {
 // RotateEnv lists the variables that opening the account needs.
 func (c *Core) RotateEnv(a providers.Account) []string {
 	return config.EnvNames([]providers.Account{a})
+}
+
+// SharedBy lists the accounts that live by the secret that a rotation of a would
+// replace, a among them.
+func (c *Core) SharedBy(a providers.Account) []providers.Account {
+	ref, err := rotateRef(a)
+	if err != nil {
+		return []providers.Account{a}
+	}
+	return slices.DeleteFunc(slices.Clone(c.state.Load().cfg.Accounts), func(o providers.Account) bool {
+		return !slices.ContainsFunc(config.SecretRefs(o), func(r providers.SecretRef) bool { return config.RefKey(r) == config.RefKey(ref) })
+	})
 }
 
 // rotateRef is where an account has its long-lived secret.

@@ -265,9 +265,13 @@ func (c *Core) begunAnew(r *rotation) {
 	}
 }
 
-// loggedOut forgets a rotation, and the second secret that an interrupted one
-// left, with the secret that was removed.
-func (c *Core) loggedOut(ctx context.Context, st store.Store, name string) {
+// SecretRemoved forgets, with a secret that was removed from the store, what is
+// known of its rotations and the second secret that an interrupted one left.
+func (c *Core) SecretRemoved(ctx context.Context, name string) {
+	st, err := c.state.Load().secrets()
+	if err != nil {
+		return
+	}
 	r := &rotation{c: c, ref: providers.SecretRef{Scheme: "keyring", Value: name}, store: st}
 	r.name, r.next = name, nextPrefix+rotationID(r.ref)
 	if c.interrupted(r.ref) {

@@ -140,6 +140,7 @@ func (a *app) removeLogin(ctx context.Context, l *local, acc providers.Account, 
 		if err := l.store.Delete(ctx, ref.Value); err != nil {
 			return err
 		}
+		l.SecretRemoved(ctx, ref.Value)
 		a.say("removed the saved secret of account %s; the account itself is in %s", acc.Name, acc.Source)
 		return nil
 	}

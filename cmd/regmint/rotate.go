@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/regmint/regmint/agent"
 	"github.com/regmint/regmint/agent/store"
 	"github.com/regmint/regmint/providers"
 )
@@ -58,7 +59,7 @@ func (a *app) rotate(ctx context.Context, k providers.Key, pick string, dry bool
 	if err != nil {
 		return err
 	}
-	order := rotateOrder{Account: acc.Name}
+	order := rotateOrder{Account: acc.Name, Host: k.Host.String()}
 	if s, ok := l.store.(store.Locker); ok && l.err == nil && s.Locked() {
 		pass, err := l.passphrase(ctx, a)
 		if err != nil {
@@ -71,7 +72,7 @@ func (a *app) rotate(ctx context.Context, k providers.Key, pick string, dry bool
 		if err != nil {
 			return err
 		}
-		return a.print("%s", planText(k.Host, acc, plan, a.now()))
+		return a.print("%s", planText(k.Host, acc, l.SharedBy(acc), plan, a.now()))
 	}
 	r, err := a.rotateApart(ctx, order)
 	if err != nil {
@@ -105,17 +106,31 @@ func (a *app) values(names []string) map[string]string {
 	return out
 }
 
-func planText(h providers.Host, acc providers.Account, p providers.RotationPlan, now time.Time) string {
+func planText(h providers.Host, acc providers.Account, users []providers.Account, p agent.RotationPlan, now time.Time) string {
 	var b strings.Builder
 	line := func(name, text string) {
 		if text != "" {
-			fmt.Fprintf(&b, "%-9s %s\n", name, printable(text))
+			fmt.Fprintf(&b, "%-11s %s\n", name, printable(text))
 		}
 	}
 	line("registry", h.String())
 	line("account", acc.Name)
+	if !p.Interrupted.IsZero() {
+		line("interrupted", "a rotation begun at "+p.Interrupted.Local().Format("2006-01-02 15:04")+" has not ended: regmint rotate brings it to its end first")
+		return b.String()
+	}
 	line("replaces", p.What)
 	line("dies", p.Dies)
+	var others []string
+	for _, u := range users {
+		if u.Name != acc.Name {
+			others = append(others, u.Name)
+		}
+	}
+	if len(others) > 0 {
+		line("shared by", "account "+strings.Join(others, ", ")+", which gets the new one too")
+	}
+	line("jobs", "those that run get the new one with their next request; what holds a copy (run --static, a login inside the job) keeps the dead one")
 	if !p.ExpiresAt.IsZero() {
 		line("present", untilText(p.ExpiresAt, now))
 	}

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -24,8 +25,12 @@ import (
 // rotateOrder is what the process that rotates reads on stdin.
 type rotateOrder struct {
 	Account    string `json:"account"`
+	Host       string `json:"host,omitempty"` // which the command named
 	Passphrase string `json:"passphrase,omitempty"`
 }
+
+// rotateSlow is when a rotation takes long enough to say so.
+const rotateSlow = 20 * time.Second
 
 // rotateResult is what it answers on stdout, if somebody still listens.
 type rotateResult struct {
@@ -94,16 +99,37 @@ func (a *app) rotateOne(ctx context.Context) (rotateResult, error) {
 	if err != nil {
 		return rotateResult{}, err
 	}
-	for _, p := range acc.Hosts {
-		if h, ok := p.Exact(); ok {
-			a.tellAgent(ctx, h.String())
-		}
-	}
+	a.tellOfSecret(ctx, l, acc, order.Host)
 	r := rotateResult{Account: done.Account, Finished: done.Finished, Shared: done.Shared, Where: done.Where}
 	if !done.ExpiresAt.IsZero() {
 		r.ExpiresAt = &done.ExpiresAt
 	}
 	return r, nil
+}
+
+// tellOfSecret makes the running agent forget what it minted from the former
+// secret of an account, for all that share it. host is the one that the command
+// named.
+func (a *app) tellOfSecret(ctx context.Context, l *local, acc providers.Account, host string) {
+	hosts := []string{}
+	if host != "" {
+		hosts = append(hosts, host)
+	}
+	for _, user := range l.SharedBy(acc) {
+		for _, p := range user.Hosts {
+			h, exact := p.Exact()
+			if !exact { // for which hosts it has answered only the agent knows
+				a.tellAgent(ctx, "")
+				return
+			}
+			if !slices.Contains(hosts, h.String()) {
+				hosts = append(hosts, h.String())
+			}
+		}
+	}
+	for _, h := range hosts {
+		a.tellAgent(ctx, h)
+	}
 }
 
 // rotateApart has another process rotate, which goes on where this one ends.
@@ -131,11 +157,18 @@ func (a *app) rotateApart(ctx context.Context, order rotateOrder) (rotateResult,
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }() // ends with the rotation, or with us
-	select {
-	case err = <-ended:
-	case <-ctx.Done():
-		a.say("the rotation of account %s goes on by itself", order.Account)
-		return r, ctx.Err()
+	slow := time.NewTimer(rotateSlow)
+	defer slow.Stop()
+	for waits := true; waits; {
+		select {
+		case err = <-ended:
+			waits = false
+		case <-slow.C:
+			a.say("still at it; it goes on without this command: regmint agent logs says how")
+		case <-ctx.Done():
+			a.say("the rotation of account %s goes on by itself", order.Account)
+			return r, ctx.Err()
+		}
 	}
 	if jerr := json.Unmarshal(out.Bytes(), &r); jerr != nil {
 		if err == nil {

@@ -164,7 +164,7 @@ func removeFile(path string) error {
 // stateNames are the entries of the state directory that are ours: a directory
 // that somebody named by REGMINT_STATE_DIR may hold other things.
 var stateNames = []string{
-	"install.json", "install.json.lock", "config.lock", "agent.log", "revoke",
+	"install.json", "install.json.lock", "config.lock", "agent.log", "revoke", "rotate", "locks",
 	"store", "auto.lock", "keyring.json", "keyring.lock",
 }
 
