@@ -54,7 +54,7 @@ func TestTheNextAgentTakesBackWhatIsSealedInTheJournal(t *testing.T) {
 	first := r.agent()
 	j := r.open(first)
 	getIn(t, first, j, api.OK)
-	resp := first.Get(t.Context(), j, &api.GetRequest{Key: "reg.example", Refresh: true}) // renewed
+	resp := first.Get(t.Context(), j, &api.GetRequest{Key: "reg.example", Native: true})
 	if resp.Outcome != api.OK || r.robots.count() != 2 {
 		t.Fatalf("%+v, %d robots", resp, r.robots.count())
 	}
