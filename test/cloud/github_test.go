@@ -257,48 +257,6 @@ func TestCleanUpTokensOfGitHubDeleteAndOthersAreRefusedByUs(t *testing.T) {
 	}
 }
 
-func TestAnAppsTokenIsNarrowedAndEndsWithItsJob(t *testing.T) {
-	t.Parallel()
-	r := newGitHub(t, github.Options{})
-	r.gh.Package("acme/app")
-	a := r.gh.App("minter")
-	a.Install("acme", github.Write, "app", "other")
-	r.configure(githubAccount(fmt.Sprintf("app_id = %q", strconv.Itoa(a.ID)), r.secret("private_key", strings.ReplaceAll(a.Key, "\n", `\n`))))
-	out := r.must("regmint", "run", "-r", ghcrApp+"=pull", "--", "regmint", "get", ghcrApp, "--format", "json")
-	var got struct {
-		Secret string `json:"secret"`
-		Wider  bool   `json:"wider"`
-	}
-	if err := json.Unmarshal([]byte(out), &got); err != nil || got.Secret == "" || got.Wider {
-		t.Fatalf("%v: wider %v", err, got.Wider)
-	}
-	find := func() github.Minted {
-		for _, m := range r.gh.Installations() {
-			if m.Secret == got.Secret {
-				return m
-			}
-		}
-		t.Fatal("GitHub made no such token")
-		return github.Minted{}
-	}
-	if m := find(); m.Packages != github.Read || !slices.Equal(m.Repositories, []string{"app"}) {
-		t.Errorf("%+v", m)
-	}
-	r.eventually("the job's token is revoked", func() bool { return find().Revoked })
-	// Outside of jobs there is one for all, and nothing takes it away.
-	x := r.mustGet(ghcr)
-	if y := r.mustGet(ghcr); x.Secret != y.Secret || x.Username != "x-access-token" {
-		t.Errorf("%s", x.Username)
-	}
-	// The registry lets it log in, and denies the pull; status says so.
-	if err := r.pull(ghcrApp + ":1"); status(err) != http.StatusForbidden {
-		t.Errorf("a private pull: %v", err)
-	}
-	if s := r.must("regmint", "status", "--format", "json"); !strings.Contains(s, "private images may be denied to it") {
-		t.Errorf("status does not say what such tokens are good for: %s", s)
-	}
-}
-
 func TestFiftyProcessesRenewAPairOnce(t *testing.T) {
 	t.Parallel()
 	r := newGitHub(t, github.Options{DeviceInterval: time.Second, AccessLife: 2 * time.Second})
