@@ -33,6 +33,8 @@ type product struct {
 	asks   int
 	down   bool                        // no network
 	lose   func() (before, after bool) // the request, or its answer, is lost
+	answer func(fresh string) string   // what it says instead
+	ends   time.Time                   // of what lives
 	at     func(step string)
 }
 
@@ -78,6 +80,9 @@ func (p *product) rotate(old string) (string, error) {
 	if after {
 		return "", errNet
 	}
+	if p.answer != nil {
+		return p.answer(fresh), nil
+	}
 	return fresh, nil
 }
 
@@ -96,12 +101,15 @@ type rotSource struct {
 }
 
 func (s *rotSource) RotationPlan(context.Context, providers.Secret) (providers.RotationPlan, error) {
-	return providers.RotationPlan{What: "token", Dies: "the old one"}, nil
+	if s.product.down {
+		return providers.RotationPlan{}, errNet
+	}
+	return providers.RotationPlan{What: "token", Dies: "the old one", ExpiresAt: s.product.ends}, nil
 }
 
 func (s *rotSource) Rotate(_ context.Context, old providers.Secret) (providers.Rotated, error) {
 	t, err := s.product.rotate(old.Reveal())
-	return providers.Rotated{Secret: providers.NewSecret(t)}, err
+	return providers.Rotated{Secret: providers.NewSecret(t), ExpiresAt: s.product.ends}, err
 }
 
 func (s *rotSource) Alive(_ context.Context, t providers.Secret) error {
@@ -154,13 +162,17 @@ type rotRig struct {
 	account providers.Account
 	now     time.Time
 	kill    func(step string)
+	open    func(*config.Config) (store.Store, error)
 }
+
+var time2040 = time.Date(2040, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func newRotRig(t *testing.T) *rotRig {
 	r := &rotRig{t: t, product: newProduct(), state: t.TempDir(), now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), kill: func(string) {}}
 	at := func(s string) { r.kill(s) }
 	r.store = &flaky{mapStore: mapStore{"reg.example": providers.NewSecret("t0")}, at: at}
 	r.product.at = at
+	r.open = func(*config.Config) (store.Store, error) { return r.store, nil }
 	r.account = account("ci", "reg.example")
 	r.account.Provider = "rot"
 	r.account.Password = providers.SecretRef{Scheme: "keyring", Value: "reg.example"}
@@ -176,7 +188,7 @@ func (r *rotRig) process() *Core {
 		Load: func(bool) (*config.Config, error) {
 			return &config.Config{Accounts: []providers.Account{r.account}}, nil
 		},
-		Store:   func(*config.Config) (store.Store, error) { return r.store, nil },
+		Store:   func(cfg *config.Config) (store.Store, error) { return r.open(cfg) },
 		Saved:   config.SavedFile{Path: filepath.Join(r.state, "saved.toml"), StateDir: r.state, Providers: ps},
 		Log:     slog.New(slog.DiscardHandler),
 		Clock:   func() (time.Time, time.Duration) { return r.clock(), 0 },
@@ -206,8 +218,7 @@ func live(f func()) (dead bool) {
 }
 
 func (r *rotRig) secret() providers.Secret {
-	s, _ := r.store.Get(r.t.Context(), "reg.example")
-	return s
+	return r.store.mapStore["reg.example"]
 }
 
 // second is the other name of the secret in the store.

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/regmint/regmint/agent/api"
+	"github.com/regmint/regmint/agent/config"
+	"github.com/regmint/regmint/agent/store"
+	"github.com/regmint/regmint/providers"
+)
+
+func TestASecretThatAnotherMachineRotatedIsNotUsedForARotation(t *testing.T) {
+	t.Parallel()
+	r := newRotRig(t)
+	if _, err := r.product.rotate("t0"); err != nil { // over there
+		t.Fatal(err)
+	}
+	_, err := r.process().Rotate(t.Context(), r.account, nil)
+	if providers.KindOf(err) != providers.LoginRequired || !strings.Contains(err.Error(), "another machine") {
+		t.Fatal(err)
+	}
+	if r.product.reuses > 0 || len(r.product.alive) != 1 || len(r.left()) > 0 {
+		t.Fatalf("%d reuses, %v lives, left %v", r.product.reuses, r.product.alive, r.left())
+	}
+}
+
+func TestAnOutageBeforeTheQuestionInterruptsNothing(t *testing.T) {
+	t.Parallel()
+	r := newRotRig(t)
+	r.product.down = true
+	_, err := r.process().Rotate(t.Context(), r.account, nil)
+	if providers.KindOf(err) != providers.Unavailable || strings.Contains(err.Error(), "not known") || len(r.left()) > 0 {
+		t.Fatalf("%v, left %v", err, r.left())
+	}
+}
+
+// A login may have any name, and keeps its secret under it.
+func TestARotationTouchesNoLoginOfAnotherName(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"next", "rotate", "next-1"} {
+		r := newRotRig(t)
+		c := r.process()
+		h, err := providers.ParseHost("reg.example")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.SaveLogin(t.Context(), SavedLogin{Host: h, Username: "me", Secret: providers.NewSecret("mine"), Name: name}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Rotate(t.Context(), r.account, nil); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := r.store.Get(t.Context(), "reg.example#"+name); got.Reveal() != "mine" {
+			t.Errorf("the login %q is gone", name)
+		}
+	}
+}
+
+// garbage is what may lie where one of our files should be.
+var garbage = map[string]func(t *testing.T, path string){
+	"cut off":   func(t *testing.T, path string) { writeText(t, path, `{"schema": 1, "sta`) },
+	"empty":     func(t *testing.T, path string) { writeText(t, path, "") },
+	"not ours":  func(t *testing.T, path string) { writeText(t, path, "{}") },
+	"huge":      func(t *testing.T, path string) { writeText(t, path, strings.Repeat("x", 65<<10)) },
+	"directory": func(t *testing.T, path string) { mustDo(t, os.MkdirAll(path, 0o700)) },
+	"link": func(t *testing.T, path string) {
+		mustDo(t, os.Symlink(filepath.Join(t.TempDir(), "elsewhere"), path))
+	},
+}
+
+func writeText(t *testing.T, path, text string) {
+	t.Helper()
+	mustDo(t, os.WriteFile(path, []byte(text), 0o600))
+}
+
+func mustDo(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestADamagedIntentStopsNoGetAndTheProductSaysHowItEnded(t *testing.T) {
+	t.Parallel()
+	for name, damage := range garbage {
+		for state, want := range map[string]string{"nothing happened": "t1", "new one saved": "t1", "answer lost": ""} {
+			r := newRotRig(t)
+			c := r.process()
+			mustDo(t, os.MkdirAll(c.rotateDir(), 0o700))
+			damage(t, c.intentPath(r.account.Password))
+			if state != "nothing happened" {
+				fresh, err := r.product.rotate("t0")
+				mustDo(t, err)
+				r.store.mapStore[r.second()] = providers.NewSecret("t0") // a rehearsal
+				if state == "new one saved" {
+					r.store.mapStore[r.second()] = providers.NewSecret(fresh)
+				}
+			}
+			r.now = time2040
+			if resp := c.Get(t.Context(), nil, &api.GetRequest{Key: "reg.example"}); resp.Outcome != api.OK {
+				t.Fatalf("%s, %s: get: %+v", name, state, resp)
+			}
+			_, err := r.process().Rotate(t.Context(), r.account, nil)
+			if r.product.reuses > 0 {
+				t.Fatalf("%s, %s: a dead secret was used again", name, state)
+			}
+			if name == "directory" { // nothing can be written down there
+				continue
+			}
+			if want == "" {
+				if providers.KindOf(err) != providers.LoginRequired || !strings.Contains(err.Error(), "interrupted") {
+					t.Fatalf("%s, %s: %v", name, state, err)
+				}
+			} else if err != nil || r.secret().Reveal() != want || len(r.left()) > 0 {
+				t.Fatalf("%s, %s: %v, secret %s, left %v", name, state, err, r.secret().Reveal(), r.left())
+			}
+		}
+	}
+}
+
+// lockable is a keychain that is locked in the middle.
+type lockable struct {
+	store.Store
+	locked bool
+}
+
+var errKeychainLocked = errors.New("the keychain is locked")
+
+func (l *lockable) Get(ctx context.Context, n string) (providers.Secret, error) {
+	if l.locked {
+		return providers.Secret{}, errKeychainLocked
+	}
+	return l.Store.Get(ctx, n)
+}
+
+func (l *lockable) Set(ctx context.Context, n string, s providers.Secret) error {
+	if l.locked {
+		return errKeychainLocked
+	}
+	return l.Store.Set(ctx, n, s)
+}
+
+func (l *lockable) Delete(ctx context.Context, n string) error {
+	if l.locked {
+		return errKeychainLocked
+	}
+	return l.Store.Delete(ctx, n)
+}
+
+// keychainRig is a rig whose store is a keychain with an encrypted file beside.
+func keychainRig(t *testing.T) (*rotRig, *lockable, mapStore) {
+	r := newRotRig(t)
+	chain, file := &lockable{Store: r.store}, mapStore{}
+	r.open = func(cfg *config.Config) (store.Store, error) {
+		if cfg.Agent.Store == store.KindFile {
+			return file, nil
+		}
+		return chain, nil
+	}
+	return r, chain, file
+}
+
+func TestAKeychainThatIsLockedInTheMiddleCostsNoSecret(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, chain, file := keychainRig(t)
+		r.kill = func(step string) {
+			if step == "answered" {
+				chain.locked = true
+			}
+		}
+		_, err := r.process().Rotate(t.Context(), r.account, nil)
+		if err == nil || !strings.Contains(err.Error(), "safe") || file[r.second()].Reveal() != "t1" {
+			t.Fatalf("%v, the file has %q", err, file[r.second()].Reveal())
+		}
+		r.kill = func(string) {}
+		chain.locked = false // and the machine was started anew
+		if resp := r.process().Get(t.Context(), nil, &api.GetRequest{Key: "reg.example"}); resp.Secret != "t1" {
+			t.Fatalf("get: %+v", resp)
+		}
+		if r.secret().Reveal() != "t1" || len(file) > 0 || len(r.left()) > 0 || r.product.asks != 1 {
+			t.Fatalf("secret %s, file %v, left %v", r.secret().Reveal(), file, r.left())
+		}
+	})
+}
+
+// Where nothing takes it the new secret is held as long as the process lives.
+func TestANewSecretIsHeldUntilSomethingTakesIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, chain, file := keychainRig(t)
+		refusals := 0
+		full := &refusing{Store: file, refuse: func() bool { refusals++; chain.locked = refusals < 2000; return chain.locked }}
+		open := r.open
+		r.open = func(cfg *config.Config) (store.Store, error) {
+			if cfg.Agent.Store == store.KindFile {
+				return full, nil
+			}
+			return open(cfg)
+		}
+		r.kill = func(step string) { chain.locked = chain.locked || step == "answered" }
+		if _, err := r.process().Rotate(t.Context(), r.account, nil); err != nil || r.secret().Reveal() != "t1" || refusals < 2000 {
+			t.Fatalf("%v, secret %s after %d refusals", err, r.secret().Reveal(), refusals)
+		}
+	})
+}
+
+type refusing struct {
+	store.Store
+	refuse func() bool
+}
+
+func (f *refusing) Set(ctx context.Context, n string, s providers.Secret) error {
+	if f.refuse() {
+		return errors.New("no space left on device")
+	}
+	return f.Store.Set(ctx, n, s)
+}
+
+// forgetful says that it has written, and has not.
+type forgetful struct{ store.Store }
+
+func (forgetful) Set(context.Context, string, providers.Secret) error { return nil }
+
+func TestAStoreThatKeepsNothingIsNoticedBeforeTheProductIsAsked(t *testing.T) {
+	t.Parallel()
+	r := newRotRig(t)
+	r.open = func(*config.Config) (store.Store, error) { return forgetful{r.store}, nil }
+	if _, err := r.process().Rotate(t.Context(), r.account, nil); err == nil || r.product.asks != 0 || len(r.left()) > 0 {
+		t.Fatalf("%v, %d asks, left %v", err, r.product.asks, r.left())
+	}
+}
+
+// An answer that no store can keep is none.
+func TestAnAnswerThatIsNoSecretIsALostOne(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"", "t0", "a\nb", "a\x00"} {
+		r := newRotRig(t)
+		r.product.answer = func(string) string { return text }
+		if _, err := r.process().Rotate(t.Context(), r.account, nil); providers.KindOf(err) != providers.Unavailable || r.secret().Reveal() != "t0" {
+			t.Fatalf("%q: %v, secret %s", text, err, r.secret().Reveal())
+		}
+	}
+}
+
+func TestALogoutTakesWhatAnInterruptedRotationLeftAlong(t *testing.T) {
+	t.Parallel()
+	r := newRotRig(t)
+	r.kill = func(step string) {
+		if step == "next" {
+			panic(killed{step})
+		}
+	}
+	live(func() { _, _ = r.process().Rotate(t.Context(), r.account, nil) })
+	r.kill = func(string) {}
+	c := r.process()
+	delete(r.store.mapStore, "reg.example")
+	c.SecretRemoved(t.Context(), "reg.example")
+	if len(r.left()) > 0 {
+		t.Fatalf("left %v", r.left())
+	}
+	if resp := r.process().Get(t.Context(), nil, &api.GetRequest{Key: "reg.example"}); resp.Kind != string(providers.LoginRequired) {
+		t.Fatalf("get: %+v", resp)
+	}
+}
+
+func TestAPlanOfAnInterruptedRotationSaysSoAndAsksNobody(t *testing.T) {
+	t.Parallel()
+	r := newRotRig(t)
+	r.product.lose = func() (bool, bool) { return false, true }
+	began := r.now
+	_, _ = r.process().Rotate(t.Context(), r.account, nil)
+	plan, err := r.process().PlanRotation(t.Context(), r.account, nil)
+	if err != nil || !plan.Interrupted.Equal(began) || plan.Dies != "" {
+		t.Fatalf("%+v, %v", plan, err)
+	}
+	r.now = time2040
+	r.process().settleAll(t.Context())
+	if _, err := r.process().PlanRotation(t.Context(), r.account, nil); providers.KindOf(err) != providers.LoginRequired {
+		t.Fatalf("lost: %v", err)
+	}
+}
+
+func TestAnInterruptedRotationOfAnAccountThatIsNoMoreIsShown(t *testing.T) {
+	t.Parallel()
+	r := newRotRig(t)
+	r.product.lose = func() (bool, bool) { return false, true }
+	_, _ = r.process().Rotate(t.Context(), r.account, nil)
+	r.account.Name = "renamed" // the secret is the same
+	if st := r.process().Status(nil).Rotations; len(st) != 1 || st[0].Account != "renamed" {
+		t.Fatalf("renamed: %+v", st)
+	}
+	r.account.Password.Value = "elsewhere"
+	if st := r.process().Status(nil).Rotations; len(st) != 1 || st[0].Account != "ci" || !strings.Contains(st[0].Message, "not configured any more") {
+		t.Fatalf("gone: %+v", st)
+	}
+}
