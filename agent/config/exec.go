@@ -54,7 +54,7 @@ type program struct {
 	args   []string
 	env    []string // NAME=value; the last of a name counts
 	limit  time.Duration
-	output int    // bytes of stdout
+	output int    // bytes of stdout; 0: it is not kept, however much there is
 	label  string // what the configuration calls it
 	stdin  []byte // what it reads; nothing where it is empty
 }
@@ -76,7 +76,9 @@ func (p program) run(ctx context.Context) ([]byte, error) {
 		cmd.Env = []string{} // nil would mean the whole environment
 	}
 	cmd.Dir = filepath.VolumeName(p.path) + string(filepath.Separator)
-	cmd.Stdout, cmd.Stderr = stdout, stderr
+	if cmd.Stderr = stderr; p.output > 0 {
+		cmd.Stdout = stdout
+	}
 	if len(p.stdin) > 0 {
 		cmd.Stdin = bytes.NewReader(p.stdin)
 	}

@@ -53,7 +53,7 @@ func Feed(ctx context.Context, env []string, ref providers.SecretRef, secret pro
 		return misconfigured("%s takes no secret: name a program by its absolute path", ref)
 	}
 	_, err := program{
-		path: ref.Value, args: ref.Args, env: env, limit: feedTimeout, output: maxOutput, label: ref.String(),
+		path: ref.Value, args: ref.Args, env: env, limit: feedTimeout, label: ref.String(),
 		stdin: []byte(secret.Reveal()),
 	}.run(ctx)
 	if err == nil || !strings.Contains(err.Error(), secret.Reveal()) {
