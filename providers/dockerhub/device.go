@@ -5,7 +5,6 @@ package dockerhub
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"time"
@@ -30,7 +29,7 @@ func (s *source) oauth(h providers.Host) oauth.Client {
 	return oauth.Client{
 		HTTP: s.http, Host: h, Product: "Docker Hub", ClientID: s.plan.ClientID,
 		DeviceURL: s.plan.login + "/oauth/device/code", TokenURL: s.plan.login + "/oauth/token",
-		Scope: "openid offline_access", Extra: url.Values{"audience": {apiAudience}}, Now: s.deps.Now,
+		Scope: "openid offline_access", Extra: url.Values{"audience": {apiAudience}}, Now: s.deps.Now, Pause: s.pause,
 	}
 }
 
@@ -143,11 +142,8 @@ func (s *source) generate(ctx context.Context, h providers.Host, access provider
 	m, _ := v.(map[string]any)
 	data, _ := m["data"].(map[string]any)
 	token, _ := data["token"].(string)
-	if err == nil && !sendable(token) {
-		err = errors.New("the answer holds no token")
-	}
-	if err != nil {
-		return providers.Secret{}, s.fail(h, providers.Unavailable, "", fmt.Errorf("access token: %w", err))
+	if err != nil || !sendable(token) {
+		return providers.Secret{}, s.noToken(h, "access token", res.Body, err, access)
 	}
 	return providers.NewSecret(token), nil
 }

@@ -97,6 +97,8 @@ type source struct {
 	plan    *plan
 	deps    providers.Deps
 	http    *httpx.Client
+	// pause waits between two polls of a device login; nil: by the clock.
+	pause func(context.Context, time.Duration) bool
 }
 
 func (s *source) fail(h providers.Host, k providers.Kind, hint string, err error) *providers.Error {

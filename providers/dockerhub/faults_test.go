@@ -15,9 +15,11 @@ import (
 // TestEveryFaultHasItsKindAndItsTime covers H41-H50: whatever Docker's services
 // do, the answer comes in time, with the right kind and without the secret.
 func TestEveryFaultHasItsKindAndItsTime(t *testing.T) {
+	t.Parallel()
 	const id = "0b0c2e6a-9f1d-4a55-8c3b-6d9c1f0a7e21"
 	const secret = "dckr_oat_canary0123456789abcdefghij"
 	ca := httpxtest.NewCA(t)
+	faults := httpxtest.Faults()
 	for name, call := range map[string]func(ctx context.Context, d providers.Deps, at string) error{
 		"connection": func(ctx context.Context, d providers.Deps, at string) error {
 			ref, err := oidc.ParseRef("env:TOKEN")
@@ -51,7 +53,7 @@ func TestEveryFaultHasItsKindAndItsTime(t *testing.T) {
 			return err
 		},
 	} {
-		for _, f := range httpxtest.Faults() {
+		for _, f := range faults {
 			t.Run(name+"/"+f.Name, func(t *testing.T) {
 				t.Parallel()
 				deps, log := httpxtest.Deps(t, map[string]string{"env:TOKEN": secret})

@@ -4,7 +4,6 @@ package dockerhub
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/regmint/regmint/providers"
 	"github.com/regmint/regmint/providers/internal/httpx"
+	"github.com/regmint/regmint/providers/internal/oauth"
 	"github.com/regmint/regmint/providers/internal/oidc"
 )
 
@@ -42,44 +42,82 @@ func (s *source) federate(ctx context.Context, h providers.Host) (providers.Cred
 	if err != nil {
 		return providers.Credential{}, s.refusedConnection(res, err)
 	}
-	token, life, err := tokenOf(res.Body)
+	token, life, err := s.exchanged(h, res, subject)
 	if err != nil {
-		return providers.Credential{}, s.fail(h, providers.Unavailable, "", fmt.Errorf("OIDC connection: %w", err))
-	}
-	if life == 0 || life > p.life {
-		life = p.life
+		return providers.Credential{}, err
 	}
 	c := providers.Credential{
-		Username: p.Organization, Secret: token, IssuedAt: asked, ExpiresAt: asked.Add(life),
+		Username: p.Organization, Secret: token.secret, IssuedAt: asked, ExpiresAt: token.ends(asked, min(life, p.life)),
 		Origin: "OIDC connection " + p.OIDCConnection + " of " + p.Organization,
 	}
-	if exp, ok := httpx.JWTExpiry(token.Reveal()); ok && exp.Before(c.ExpiresAt) {
-		c.ExpiresAt = exp
-	}
 	if !c.ExpiresAt.After(s.deps.Now()) {
-		return providers.Credential{}, s.fail(h, providers.Unavailable, "check the time of this machine", errors.New("OIDC connection: the token is expired already"))
+		return providers.Credential{}, s.fail(h, providers.Unavailable, "", errors.New("OIDC connection: the token is expired already"))
 	}
 	return c, nil
 }
 
-// tokenOf reads access_token and expires_in; 0 = not said.
-func tokenOf(body []byte) (providers.Secret, time.Duration, error) {
-	v, err := httpx.ParseJSON(body)
-	if err != nil {
-		return providers.Secret{}, 0, err
-	}
+// exchanged reads access_token and expires_in. What is not said is as long as
+// was asked for.
+func (s *source) exchanged(h providers.Host, res *httpx.Response, subject providers.Secret) (answer, time.Duration, error) {
+	v, err := httpx.ParseJSON(res.Body)
 	m, _ := v.(map[string]any)
 	token, _ := m["access_token"].(string)
-	if !sendable(token) {
-		return providers.Secret{}, 0, errors.New("the answer holds no token")
+	if err != nil || !sendable(token) {
+		return answer{}, 0, s.noToken(h, "OIDC connection", res.Body, err, subject)
 	}
-	var life time.Duration
-	if n, ok := m["expires_in"].(json.Number); ok {
-		if f, err := n.Float64(); err == nil && f > 0 && f < maxLife.Seconds()*2 {
-			life = time.Duration(f) * time.Second
-		}
+	life, ok := oauth.Seconds(m["expires_in"])
+	if !ok {
+		life = s.plan.life
 	}
-	return providers.NewSecret(token), life, nil
+	return answer{providers.NewSecret(token), res.Header}, life, nil
+}
+
+// answer is a token that somebody gave, and what came with it.
+type answer struct {
+	secret providers.Secret
+	header http.Header
+}
+
+// maxSkew is how far a server's clock may be from ours before its times are
+// read as distances.
+const maxSkew = time.Minute
+
+// ends is when the token ends: life after it was asked for, or at the end it
+// names itself where that is sooner.
+func (a answer) ends(asked time.Time, life time.Duration) time.Time {
+	end := asked.Add(life)
+	exp, ok := httpx.JWTExpiry(a.secret.Reveal())
+	if !ok {
+		return end
+	}
+	if off := asked.Sub(serverTime(a.header, asked)); off.Abs() > maxSkew {
+		exp = exp.Add(off)
+	}
+	if exp.Before(end) {
+		return exp
+	}
+	return end
+}
+
+// serverTime is the time of an answer by its server's clock; now where it does
+// not say.
+func serverTime(h http.Header, now time.Time) time.Time {
+	if d, err := http.ParseTime(h.Get("Date")); err == nil {
+		return d
+	}
+	return now
+}
+
+// noToken is an answer without what was asked for; where it says why, so does
+// the error ({"detail":"2FA required"} with status 200, H53).
+func (s *source) noToken(h providers.Host, what string, body []byte, err error, secrets ...providers.Secret) error {
+	text := what + ": the answer holds no token"
+	if err != nil {
+		text = what + ": " + err.Error()
+	} else if said := httpx.ErrorText(body, secrets...); said != "" {
+		text += ": " + said
+	}
+	return s.fail(h, providers.Unavailable, "", errors.New(text))
 }
 
 // sendable reports a token that fits into a header.
@@ -101,10 +139,12 @@ func (s *source) refusedConnection(res *httpx.Response, err error) error {
 	out := *e
 	switch res.Status {
 	case http.StatusTooManyRequests:
-		return s.limited(res, &out)
+		return s.limited("the OIDC service of Docker", res, &out)
 	case http.StatusBadRequest, http.StatusNotFound:
 		out.Kind, out.Hint = providers.Misconfigured, "check the connection's id in Docker Home"
-	case http.StatusUnauthorized, http.StatusForbidden:
+	case http.StatusUnauthorized:
+		out.Kind, out.Hint = providers.Denied, "it takes tokens of GitHub Actions for "+httpx.Printable(s.plan.Audience, 60)
+	case http.StatusForbidden:
 		out.Kind, out.Hint = providers.Denied, "compare the connection's rulesets with the job's subject, in Docker Home"
 	default:
 		return err

@@ -3,6 +3,7 @@
 package dockerhub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -43,32 +44,34 @@ func (s *source) RateLimit(ctx context.Context, r providers.Request, c providers
 	if err != nil && (res == nil || res.Status != http.StatusTooManyRequests) {
 		return providers.RateLimit{}, err
 	}
-	return limitOf(res.Header, c.Username, s.deps.Now()), nil
+	l, ok := limitOf(res.Header, c.Username, s.deps.Now())
+	switch {
+	case ok && (err == nil || !l.Unlimited):
+		return l, nil
+	case err != nil:
+		return providers.RateLimit{}, err
+	}
+	return providers.RateLimit{}, s.fail(r.Host, providers.Unavailable, "", errors.New("what the registry says of its pull limit cannot be read"))
 }
 
 // limitOf reads "ratelimit-limit: 100;w=21600" and its companions; none of them
-// is no limit.
-func limitOf(h http.Header, user string, now time.Time) providers.RateLimit {
+// is no limit. ok is false where they are there and make no sense.
+func limitOf(h http.Header, user string, now time.Time) (l providers.RateLimit, ok bool) {
+	l.Who = httpx.Printable(cmp.Or(user, h.Get("Docker-Ratelimit-Source")), 100)
+	if len(h.Values("Ratelimit-Limit")) == 0 && len(h.Values("Ratelimit-Remaining")) == 0 {
+		l.Unlimited = true
+		return l, true
+	}
 	limit, window, ok := count(h.Get("Ratelimit-Limit"))
-	if !ok {
-		return providers.RateLimit{Unlimited: true, Who: httpx.Printable(user, 100)}
-	}
-	left, w, ok := count(h.Get("Ratelimit-Remaining"))
-	if !ok {
-		left = 0
-	}
-	out := providers.RateLimit{Limit: limit, Remaining: min(left, limit), Window: max(window, w), Who: user}
-	if out.Who == "" {
-		out.Who = h.Get("Docker-Ratelimit-Source")
-	}
-	out.Who = httpx.Printable(out.Who, 100)
+	left, w, known := count(h.Get("Ratelimit-Remaining"))
+	l.Limit, l.Remaining, l.Window = limit, min(left, limit), max(window, w)
 	for _, k := range []string{"Ratelimit-Reset", "X-Ratelimit-Reset"} {
 		if n, _, ok := count(h.Get(k)); ok {
-			out.ResetsAt = moment(int64(n), now)
+			l.ResetsAt, _ = moment(int64(n), now)
 			break
 		}
 	}
-	return out
+	return l, ok && known
 }
 
 // count reads "100;w=21600".
@@ -88,12 +91,19 @@ func count(s string) (n int, window time.Duration, ok bool) {
 	return n, window, true
 }
 
+// maxReset bounds how far away a limit is believed to end.
+const maxReset = 31 * 24 * time.Hour
+
 // moment reads a time that some headers give as seconds from now and others as
-// seconds since 1970.
-func moment(n int64, now time.Time) time.Time {
+// seconds since 1970; false where it is over, or too far away to be meant.
+func moment(n int64, now time.Time) (time.Time, bool) {
 	const epoch = 1_000_000_000 // 2001; nobody waits for thirty years
-	if n >= epoch {
-		return time.Unix(n, 0)
+	at := time.Unix(n, 0)
+	if n < epoch {
+		at = now.Add(time.Duration(n) * time.Second)
 	}
-	return now.Add(time.Duration(n) * time.Second)
+	if n <= 0 || !at.After(now) || at.Sub(now) > maxReset {
+		return time.Time{}, false
+	}
+	return at, true
 }

@@ -3,22 +3,21 @@
 package dockerhub
 
 import (
+	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/regmint/regmint/providers"
+	"github.com/regmint/regmint/test/fakecloud"
 	hub "github.com/regmint/regmint/test/fakecloud/dockerhub"
 )
 
-// quick makes device logins poll every second.
-func quick(r *rig) { r.hub.Set(func(o *hub.Options) { o.DeviceInterval = time.Second }) }
-
 func TestADeviceLoginMakesWhatTheRegistryTakes(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
-	quick(r)
-	r.hub.SlowDown(0)
 	a := account(func(a *providers.Account) { a.Layer = providers.LayerSaved })
 	res, err := r.login(a)
 	if err != nil {
@@ -47,8 +46,8 @@ func TestADeviceLoginMakesWhatTheRegistryTakes(t *testing.T) {
 }
 
 func TestADeletedTokenIsMadeAnewByOneProcess(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
-	quick(r)
 	s := r.loggedIn()
 	for _, g := range r.bot.Generated() {
 		g.Revoke()
@@ -72,29 +71,30 @@ func TestADeletedTokenIsMadeAnewByOneProcess(t *testing.T) {
 	r.works(s, "acme/app=push")
 }
 
-// An access token may end before its time: a sign-out elsewhere, a clock.
-func TestAnAccessTokenThatEndedEarlyIsRefreshed(t *testing.T) {
+// Access tokens may end before their time: a sign-out elsewhere, a change of
+// keys. All who find that out are one refresh, and make one token.
+func TestAccessTokensThatEndedEarlyAreRefreshedOnce(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
-	quick(r)
-	r.hub.Set(func(o *hub.Options) { o.AccessLife = time.Second })
 	s := r.loggedIn()
-	p := r.pair(s)
-	p.ExpiresAt = r.cloud.Now().Add(time.Hour)
-	r.secrets["keyring:hub"] = p.Secret().Reveal()
-	r.hub.Set(func(o *hub.Options) { o.AccessLife = time.Hour })
-	r.cloud.Advance(2 * time.Second)
+	r.bot.EndAccess()
 	for _, g := range r.bot.Generated() {
 		g.Revoke()
 	}
+	together(20, func() {
+		if _, err := r.open(s.account).Mint(t.Context(), request(t)); err != nil {
+			t.Error(err)
+		}
+	})
 	r.works(s, "acme/app=push")
-	if n := r.hub.Counts(); n.Refreshes != 1 || n.Generated != 2 {
+	if n := r.hub.Counts(); n.Refreshes != 1 || n.Generated != 2 || n.ReusedRefresh != 0 {
 		t.Errorf("%+v", n)
 	}
 }
 
 func TestAnEndedSessionAsksForALogin(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
-	quick(r)
 	s := r.loggedIn()
 	r.bot.SignOut()
 	r.works(s) // the token goes on, as with docker login
@@ -107,8 +107,8 @@ func TestAnEndedSessionAsksForALogin(t *testing.T) {
 }
 
 func TestARegistryThatDoesNotAnswerSaysNothingAgainstALogin(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
-	quick(r)
 	s := r.loggedIn()
 	made := r.pair(s).Made
 	r.deps.Network.HTTPSProxy = "http://127.0.0.1:1"
@@ -119,6 +119,7 @@ func TestARegistryThatDoesNotAnswerSaysNothingAgainstALogin(t *testing.T) {
 }
 
 func TestDeviceLoginsThatEndBadly(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		decide func(r *rig) func(string) error
 		kind   providers.Kind
@@ -130,11 +131,8 @@ func TestDeviceLoginsThatEndBadly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
-			quick(r)
 			a := account(func(a *providers.Account) { a.Layer = providers.LayerSaved })
-			res, err := Provider{}.Login(t.Context(), providers.LoginRequest{
-				Host: providers.DockerHub, Account: a, Deps: r.deps, UI: &person{decide: c.decide(r)},
-			})
+			res, err := r.decided(a, c.decide(r))
 			if providers.KindOf(err) != c.kind || !strings.Contains(err.Error(), c.want) || !res.Secret.IsZero() {
 				t.Errorf("%v", err)
 			}
@@ -146,20 +144,58 @@ func TestDeviceLoginsThatEndBadly(t *testing.T) {
 }
 
 func TestSlowDownIsObeyed(t *testing.T) {
-	if testing.Short() {
-		t.Skip("waits for as long as it is told to")
-	}
+	t.Parallel()
 	r := newRig(t)
-	quick(r)
-	r.hub.SlowDown(1)
+	r.hub.SlowDown(2)
 	if _, err := r.login(account(func(a *providers.Account) { a.Layer = providers.LayerSaved })); err != nil {
 		t.Error(err)
 	}
+	if want := []time.Duration{5e9, 10e9, 15e9}; !slices.Equal(r.waits, want) {
+		t.Errorf("waited %v", r.waits)
+	}
+}
+
+func TestALoginThatGetsNoTokenLeavesNoSession(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.cloud.Inject(fakecloud.Fault{Host: hub.APIHost, Path: "/v2/access-tokens", Status: http.StatusInternalServerError, Times: 1})
+	_, err := r.login(account(func(a *providers.Account) { a.Layer = providers.LayerSaved }))
+	r.fails(err, providers.Unavailable, "HTTP 500")
+	if n := r.bot.Sessions(); n != 0 {
+		t.Errorf("%d sessions are left", n)
+	}
+}
+
+func TestALogoutEndsTheSessionAndSaysWhatIsLeft(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	s := r.loggedIn()
+	end := func(secret string) providers.Ended {
+		return Provider{}.EndLogin(t.Context(), providers.EndRequest{
+			Host: providers.DockerHub, Account: s.account, Secret: providers.NewSecret(secret), Deps: r.deps,
+		})
+	}
+	kept := r.secrets["keyring:hub"]
+	proxy := r.deps.Network.HTTPSProxy
+	r.deps.Network.HTTPSProxy = "http://127.0.0.1:1"
+	if got := end(kept); got.What != "" || !strings.Contains(got.Left, "the login at Docker Hub") || !strings.Contains(got.Left, "access token") {
+		t.Errorf("unreachable: %+v", got)
+	}
+	r.deps.Network.HTTPSProxy = proxy
+	if got := end(kept); got.What != "the login at Docker Hub" || !strings.Contains(got.Left, "Personal access tokens") || r.bot.Sessions() != 0 {
+		t.Errorf("%+v, %d sessions", got, r.bot.Sessions())
+	}
+	for _, other := range []string{"", r.bot.PAT(hub.RepoRead).Secret} { // not ours to end
+		if got := end(other); got != (providers.Ended{}) {
+			t.Errorf("%+v", got)
+		}
+	}
+	r.works(s) // what is left works on, as said
 }
 
 func TestALoginOfAnAccountOfTheirOwnGoesWhereItSays(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
-	quick(r)
 	if _, err := r.login(r.as("acme-bot", "correct-horse-battery")); providers.KindOf(err) != providers.Misconfigured || !strings.Contains(err.Error(), "-u USER") {
 		t.Errorf("a password account: %v", err)
 	}
@@ -186,8 +222,8 @@ func TestALoginOfAnAccountOfTheirOwnGoesWhereItSays(t *testing.T) {
 // docker login -u and regmint login -u store a password where a device login
 // was kept.
 func TestAPasswordTakesTheplaceOfADeviceLogin(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
-	quick(r)
 	s := r.loggedIn()
 	a := s.account
 	a.Username = "acme-bot"

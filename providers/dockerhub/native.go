@@ -85,9 +85,6 @@ func (s *source) MintNative(ctx context.Context, r providers.Request) (providers
 	if err != nil {
 		return providers.Native{}, err
 	}
-	if exp, ok := httpx.JWTExpiry(c.Secret.Reveal()); ok && (c.ExpiresAt.IsZero() || exp.Before(c.ExpiresAt)) {
-		c.ExpiresAt = exp
-	}
 	if !c.ExpiresAt.After(s.deps.Now()) {
 		return providers.Native{}, s.fail(r.Host, providers.Unavailable, "check the time of this machine", errors.New("the API's token is expired already"))
 	}
@@ -121,56 +118,56 @@ func (s *source) apiCredential(ctx context.Context, h providers.Host) (providers
 	}
 	token, err := s.apiToken(ctx, h, secret)
 	return providers.Credential{
-		Username: s.account.Username, Secret: token, IssuedAt: now, ExpiresAt: now.Add(apiLife),
+		Username: s.account.Username, Secret: token.secret, IssuedAt: now, ExpiresAt: token.ends(now, apiLife),
 		Origin: "Docker Hub API as " + httpx.Printable(s.account.Username, 100) + ", by " + sortOf(secret).String(),
 	}, err
 }
 
 // apiToken is POST /v2/auth/token. A password that it refuses is shown to the
 // older /v2/users/login once, which alone tells a second factor from a mistake.
-func (s *source) apiToken(ctx context.Context, h providers.Host, secret providers.Secret) (providers.Secret, error) {
+func (s *source) apiToken(ctx context.Context, h providers.Host, secret providers.Secret) (answer, error) {
 	user := s.account.Username
 	res, err := s.call(ctx, h, "/v2/auth/token", map[string]string{"identifier": user, "secret": secret.Reveal()}, secret)
 	if err == nil {
-		return s.tokenIn(h, res, "access_token")
+		return s.tokenIn(h, res, "access_token", secret)
 	}
 	refused := res != nil && res.Status == http.StatusUnauthorized
 	if !refused || sortOf(secret) != password {
-		return providers.Secret{}, s.refusedAPI(res, err)
+		return answer{}, s.refusedAPI(res, err)
 	}
 	res, err = s.call(ctx, h, "/v2/users/login", map[string]string{"username": user, "password": secret.Reveal()}, secret)
 	if err == nil {
-		return s.tokenIn(h, res, "token")
+		return s.tokenIn(h, res, "token", secret)
 	}
 	if res == nil || res.Status != http.StatusUnauthorized {
-		return providers.Secret{}, s.refusedAPI(res, err)
+		return answer{}, s.refusedAPI(res, err)
 	}
 	v, _ := httpx.ParseJSON(res.Body)
 	m, _ := v.(map[string]any)
 	if half, _ := m["login_2fa_token"].(string); sendable(half) {
 		return s.secondFactor(ctx, h, providers.NewSecret(half))
 	}
-	return providers.Secret{}, s.refusedAPI(res, err)
+	return answer{}, s.refusedAPI(res, err)
 }
 
 // secondFactor is POST /v2/users/2fa-login.
-func (s *source) secondFactor(ctx context.Context, h providers.Host, half providers.Secret) (providers.Secret, error) {
+func (s *source) secondFactor(ctx context.Context, h providers.Host, half providers.Secret) (answer, error) {
 	if s.plan.TwoFactorCode.IsZero() {
-		return providers.Secret{}, s.fail(h, providers.LoginRequired, "use an organisation access token, set two_factor_code, or run: regmint login "+h.String(),
+		return answer{}, s.fail(h, providers.LoginRequired, "use an organisation access token, set two_factor_code, or run: regmint login "+h.String(),
 			fmt.Errorf("%s has two-factor authentication", httpx.Printable(s.account.Username, 60)))
 	}
 	code, err := httpx.Resolve(ctx, s.deps, h, s.plan.TwoFactorCode)
 	if err != nil {
-		return providers.Secret{}, err
+		return answer{}, err
 	}
 	res, err := s.call(ctx, h, "/v2/users/2fa-login", map[string]string{"login_2fa_token": half.Reveal(), "code": strings.TrimSpace(code.Reveal())}, half, code)
 	if err != nil {
 		if res != nil && res.Status == http.StatusUnauthorized {
-			return providers.Secret{}, s.fail(h, providers.LoginRequired, "see what "+s.plan.TwoFactorCode.String()+" gives", errors.New("the code of two-factor authentication is refused"))
+			return answer{}, s.fail(h, providers.LoginRequired, "see what "+s.plan.TwoFactorCode.String()+" gives", errors.New("the code of two-factor authentication is refused"))
 		}
-		return providers.Secret{}, s.refusedAPI(res, err)
+		return answer{}, s.refusedAPI(res, err)
 	}
-	return s.tokenIn(h, res, "token")
+	return s.tokenIn(h, res, "token", half, code)
 }
 
 // call posts JSON to the API. A repeated login makes one more token, no harm.
@@ -185,15 +182,12 @@ func (s *source) call(ctx context.Context, h providers.Host, path string, body m
 	})
 }
 
-func (s *source) tokenIn(h providers.Host, res *httpx.Response, key string) (providers.Secret, error) {
+func (s *source) tokenIn(h providers.Host, res *httpx.Response, key string, secrets ...providers.Secret) (answer, error) {
 	v, err := httpx.ParseJSON(res.Body)
 	m, _ := v.(map[string]any)
 	token, _ := m[key].(string)
-	if err == nil && !sendable(token) {
-		err = errors.New("the answer holds no token")
+	if err != nil || !sendable(token) {
+		return answer{}, s.noToken(h, "the API of Docker Hub", res.Body, err, secrets...)
 	}
-	if err != nil {
-		return providers.Secret{}, s.fail(h, providers.Unavailable, "", fmt.Errorf("the API of Docker Hub: %w", err))
-	}
-	return providers.NewSecret(token), nil
+	return answer{providers.NewSecret(token), res.Header}, nil
 }

@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"github.com/regmint/regmint/providers"
+	"github.com/regmint/regmint/test/fakecloud"
 	hub "github.com/regmint/regmint/test/fakecloud/dockerhub"
 )
 
 func TestNativeTokensDeleteTags(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
-	quick(r)
 	for name, s := range map[string]func() *source{
 		"password":     func() *source { return r.open(r.as("acme-bot", "correct-horse-battery")) },
 		"organisation": func() *source { return r.open(r.as("acme", r.acme.OAT(hub.RepoAdmin).Secret)) },
@@ -41,6 +42,7 @@ func TestNativeTokensDeleteTags(t *testing.T) {
 }
 
 func TestAPersonalAccessTokenIsRefusedBeforeItFails(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	pat := r.bot.PAT(hub.RepoAdmin)
 	s := r.open(r.as("acme-bot", pat.Secret))
@@ -58,6 +60,7 @@ func TestAPersonalAccessTokenIsRefusedBeforeItFails(t *testing.T) {
 }
 
 func TestTwoFactorAuthenticationNeedsACode(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.bot.TwoFactor("123456")
 	a := r.as("acme-bot", "correct-horse-battery")
@@ -78,6 +81,7 @@ func TestTwoFactorAuthenticationNeedsACode(t *testing.T) {
 }
 
 func TestAPIRefusalsSayWhatToDo(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	_, err := r.open(r.as("acme-bot", "wrong-horse-wrong-battery")).MintNative(t.Context(), request(t))
 	r.fails(err, providers.LoginRequired, "Incorrect authentication credentials", "regmint login docker.io")
@@ -98,6 +102,7 @@ func TestAPIRefusalsSayWhatToDo(t *testing.T) {
 
 // The API's X-Retry-After is a time of Unix, not a number of seconds.
 func TestALimitOfTheAPISaysUntilWhen(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	until := r.cloud.Now().Add(7 * time.Minute).Truncate(time.Second)
 	r.hub.LimitAPI(0, until)
@@ -109,6 +114,7 @@ func TestALimitOfTheAPISaysUntilWhen(t *testing.T) {
 }
 
 func TestReadingThePullLimitCostsNone(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	s := r.open(r.as("acme-bot", r.bot.PAT(hub.RepoRead).Secret))
 	c := r.works(s)
@@ -134,6 +140,7 @@ func TestReadingThePullLimitCostsNone(t *testing.T) {
 }
 
 func TestLimitHeadersAreReadAsTheyAre(t *testing.T) {
+	t.Parallel()
 	now := time.Unix(1_800_000_000, 0)
 	h := func(kv ...string) http.Header {
 		out := http.Header{}
@@ -151,11 +158,60 @@ func TestLimitHeadersAreReadAsTheyAre(t *testing.T) {
 		"nothing left": {h("ratelimit-limit", "10;w=3600", "ratelimit-remaining", "0;w=3600"), providers.RateLimit{Limit: 10, Window: time.Hour, Who: "u"}},
 		"reset":        {h("ratelimit-limit", "10", "ratelimit-remaining", "1", "ratelimit-reset", "60"), providers.RateLimit{Limit: 10, Remaining: 1, ResetsAt: now.Add(time.Minute), Who: "u"}},
 		"reset epoch":  {h("ratelimit-limit", "10", "ratelimit-remaining", "1", "ratelimit-reset", "1800000060"), providers.RateLimit{Limit: 10, Remaining: 1, ResetsAt: now.Add(time.Minute), Who: "u"}},
-		"nonsense":     {h("ratelimit-limit", "many"), providers.RateLimit{Unlimited: true, Who: "u"}},
+		"years away":   {h("ratelimit-limit", "10", "ratelimit-remaining", "1", "ratelimit-reset", "1800000060000"), providers.RateLimit{Limit: 10, Remaining: 1, Who: "u"}},
+		"over":         {h("ratelimit-limit", "10", "ratelimit-remaining", "1", "ratelimit-reset", "1700000000"), providers.RateLimit{Limit: 10, Remaining: 1, Who: "u"}},
+		"more left":    {h("ratelimit-limit", "10", "ratelimit-remaining", "11"), providers.RateLimit{Limit: 10, Remaining: 10, Who: "u"}},
+		"odd window":   {h("ratelimit-limit", "10;w=;x;w=-5", "ratelimit-remaining", "1;w=9999999999999"), providers.RateLimit{Limit: 10, Remaining: 1, Who: "u"}},
 	} {
-		if got := limitOf(c.h, "u", now); !got.ResetsAt.Equal(c.want.ResetsAt) || got.Limit != c.want.Limit || got.Remaining != c.want.Remaining ||
+		if got, ok := limitOf(c.h, "u", now); !ok || !got.ResetsAt.Equal(c.want.ResetsAt) || got.Limit != c.want.Limit || got.Remaining != c.want.Remaining ||
 			got.Window != c.want.Window || got.Unlimited != c.want.Unlimited || got.Who != c.want.Who {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
+}
+
+// What cannot be read is neither "no limit" nor "nothing left".
+func TestALimitThatMakesNoSenseIsNotToldAsOne(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	s := r.open(r.as("acme-bot", r.bot.PAT(hub.RepoRead).Secret))
+	c := r.works(s)
+	for name, a := range map[string]struct {
+		status int
+		header http.Header
+	}{
+		"no number":      {200, http.Header{"Ratelimit-Limit": {"many"}, "Ratelimit-Remaining": {"7"}}},
+		"empty":          {200, http.Header{"Ratelimit-Limit": {""}, "Ratelimit-Remaining": {""}}},
+		"negative":       {200, http.Header{"Ratelimit-Limit": {"100;w=21600"}, "Ratelimit-Remaining": {"-1"}}},
+		"nothing of it":  {200, http.Header{"Ratelimit-Limit": {"100;w=21600"}}},
+		"no limit named": {200, http.Header{"Ratelimit-Remaining": {"100"}}},
+		"huge":           {200, http.Header{"Ratelimit-Limit": {"99999999999999999999"}, "Ratelimit-Remaining": {"1"}}},
+		"429 without":    {429, http.Header{"Retry-After": {"30"}}},
+	} {
+		r.hub.AnswerLimits(a.status, a.header)
+		if l, err := s.RateLimit(t.Context(), request(t), c); err == nil {
+			t.Errorf("%s: %+v", name, l)
+		} else {
+			r.fails(err, providers.Unavailable)
+		}
+	}
+	r.hub.AnswerLimits(429, http.Header{"Ratelimit-Limit": {"100;w=21600"}, "Ratelimit-Remaining": {"0;w=21600"}})
+	if l, err := s.RateLimit(t.Context(), request(t), c); err != nil || l.Limit != 100 || l.Remaining != 0 || l.Unlimited {
+		t.Errorf("nothing left: %+v %v", l, err)
+	}
+}
+
+// H53: an answer without a token says why where it can.
+func TestAnAnswerWithoutATokenSaysWhy(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	s := r.open(r.as("acme", r.acme.OAT(hub.RepoAdmin).Secret))
+	r.cloud.Inject(fakecloud.Fault{Host: hub.APIHost, Status: http.StatusOK, Body: `{"detail":"2FA is required"}`})
+	_, err := s.MintNative(t.Context(), request(t))
+	r.fails(err, providers.Unavailable, "2FA is required")
+	r.cloud.ClearFaults()
+	r.cloud.Inject(fakecloud.Fault{Host: hub.IdentityHost, Status: http.StatusOK, Body: `{"error":"no_seats","error_description":"no seats are left"}`})
+	r.runner(subject)
+	_, err = r.open(r.connected(r.acme.Connect(hub.Connection{Subject: "*"}))).Mint(t.Context(), request(t))
+	r.fails(err, providers.Unavailable, "no seats are left")
 }

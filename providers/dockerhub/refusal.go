@@ -18,23 +18,27 @@ import (
 // maxRetryAfter bounds how long a limit of the API is believed.
 const maxRetryAfter = time.Hour
 
-// limited reads the API's 429: X-Retry-After and X-RateLimit-Reset are times,
-// not durations.
-func (s *source) limited(res *httpx.Response, e *providers.Error) error {
+// limited reads a 429: X-Retry-After and X-RateLimit-Reset are times, by the
+// server's clock, not durations.
+func (s *source) limited(what string, res *httpx.Response, e *providers.Error) error {
 	out := *e
 	out.Kind = providers.Unavailable
-	out.Err = errors.New("the API of Docker Hub allows no more requests for now (HTTP 429)")
+	out.Err = errors.New(what + " allows no more requests for now (HTTP 429)")
+	now := s.deps.Now()
+	theirs := serverTime(res.Header, now)
 	for _, k := range []string{"X-Retry-After", "X-Ratelimit-Reset", "Retry-After"} {
 		n, err := strconv.ParseInt(strings.TrimSpace(res.Header.Get(k)), 10, 64)
-		if err != nil || n <= 0 {
+		if err != nil {
 			continue
 		}
-		at, now := moment(n, s.deps.Now()), s.deps.Now()
-		if at.After(now) {
-			out.RetryAfter = min(at.Sub(now), maxRetryAfter)
-			out.Hint = "not before " + at.UTC().Format(time.RFC3339)
+		if at, ok := moment(n, theirs); ok {
+			wait := at.Sub(theirs)
+			out.RetryAfter, out.Hint = min(wait, maxRetryAfter), "not before "+now.Add(wait).UTC().Format(time.RFC3339)
+			return &out
 		}
-		break
+	}
+	if out.RetryAfter > 0 {
+		out.Hint = "not before " + now.Add(out.RetryAfter).UTC().Format(time.RFC3339)
 	}
 	return &out
 }
@@ -63,7 +67,7 @@ func (s *source) refusedAPI(res *httpx.Response, err error) error {
 	out := *e
 	switch res.Status {
 	case http.StatusTooManyRequests:
-		return s.limited(res, e)
+		return s.limited("the API of Docker Hub", res, e)
 	case http.StatusUnauthorized:
 		out.Err, out.Hint = s.said("the API of Docker Hub", err), s.loginHint(err, e.Host)
 	case http.StatusForbidden:
@@ -114,7 +118,7 @@ func (s *source) explain(err error, c providers.Credential) error {
 	who := httpx.Printable(c.Username, 60)
 	switch {
 	case s.plan.kind == byOIDC:
-		out.Kind, out.Hint = providers.Denied, "see whether the connection is of the organisation, in Docker Home"
+		out.Hint = "see whether the connection is of the organisation, in Docker Home"
 		out.Err = fmt.Errorf("the connection's token is refused as %s", who)
 	case c.Username == registryauth.TokenUser:
 		out.Err, out.Hint = errors.New("the identity token is refused"), again

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/regmint/regmint/providers"
 	"github.com/regmint/regmint/providers/internal/httpx/httpxtest"
@@ -31,6 +32,7 @@ type rig struct {
 	deps    providers.Deps
 	log     *httpxtest.Log
 	secrets map[string]string
+	waits   []time.Duration // of device logins
 }
 
 func newRig(t *testing.T) *rig {
@@ -124,11 +126,24 @@ func (r *rig) fails(err error, kind providers.Kind, want ...string) {
 			r.t.Errorf("no %q in: %v", w, err)
 		}
 	}
-	for _, s := range r.secrets {
+	for _, s := range r.known() {
 		if len(s) >= 16 && !strings.HasPrefix(s, "https://") && len(httpxtest.Leaks(err.Error()+r.log.String(), s)) > 0 {
 			r.t.Errorf("a secret in %v or in the log", err)
 		}
 	}
+}
+
+// known are the secrets of the rig, and those inside of its kept logins.
+func (r *rig) known() []string {
+	var out []string
+	for _, s := range r.secrets {
+		if p, ok := oauth.ParsePair(providers.NewSecret(s)); ok {
+			out = append(out, p.Access, p.Refresh, p.Made)
+			continue
+		}
+		out = append(out, s)
+	}
+	return out
 }
 
 func (r *rig) calls(host, path string) int {
@@ -181,8 +196,19 @@ func (p *person) Device(_ context.Context, d providers.Device) error {
 
 // login is a device login of the rig's robot.
 func (r *rig) login(a providers.Account) (providers.LoginResult, error) {
-	p := &person{decide: func(code string) error { return r.hub.Approve(code, r.bot) }}
-	return Provider{}.Login(r.t.Context(), providers.LoginRequest{Host: providers.DockerHub, Account: a, Deps: r.deps, UI: p})
+	return r.decided(a, func(code string) error { return r.hub.Approve(code, r.bot) })
+}
+
+// decided is a device login whose person does this with the code.
+func (r *rig) decided(a providers.Account, decide func(code string) error) (providers.LoginResult, error) {
+	return login(r.t.Context(), providers.LoginRequest{Host: providers.DockerHub, Account: a, Deps: r.deps, UI: &person{decide: decide}}, r.pause)
+}
+
+// pause lets the time pass that a device login waits for.
+func (r *rig) pause(ctx context.Context, d time.Duration) bool {
+	r.cloud.Advance(d)
+	r.waits = append(r.waits, d)
+	return ctx.Err() == nil
 }
 
 // loggedIn opens an account with a device login in keyring:hub.

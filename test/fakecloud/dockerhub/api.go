@@ -4,10 +4,10 @@ package dockerhub
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,42 +29,11 @@ func (h *Hub) serveAPI() {
 	mux.HandleFunc("DELETE /v2/access-tokens/{uuid}", h.deleteToken)
 	mux.HandleFunc("DELETE /v2/repositories/{namespace}/{name}/tags/{tag}/", h.deleteTag)
 	mux.HandleFunc("DELETE /v2/repositories/{namespace}/{name}/", h.deleteRepository)
-	h.Cloud.Handle(APIHost, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	h.handle(APIHost, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if h.limitAPI(w) {
 			mux.ServeHTTP(w, r)
 		}
 	}))
-}
-
-// LimitAPI allows n more requests to the API until a time.
-func (h *Hub) LimitAPI(n int, until time.Time) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.limits.api, h.limits.until, h.limits.apiOn = n, until, true
-}
-
-// limitAPI counts a request: X-Retry-After is a time, not a duration.
-func (h *Hub) limitAPI(w http.ResponseWriter) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	left, until := 180, h.Cloud.Now().Add(time.Minute)
-	if h.limits.apiOn {
-		if h.Cloud.Now().After(h.limits.until) {
-			h.limits.apiOn = false
-		} else {
-			h.limits.api--
-			left, until = h.limits.api, h.limits.until
-		}
-	}
-	w.Header().Set("X-RateLimit-Limit", "180")
-	w.Header().Set("X-RateLimit-Remaining", fmt.Sprint(max(left, 0)))
-	w.Header().Set("X-RateLimit-Reset", fmt.Sprint(until.Unix()))
-	if left < 0 {
-		w.Header().Set("X-Retry-After", fmt.Sprint(until.Unix()))
-		detail(w, http.StatusTooManyRequests, "Rate limit exceeded")
-		return false
-	}
-	return true
 }
 
 func detail(w http.ResponseWriter, status int, s string) {
@@ -148,7 +117,8 @@ func (h *Hub) bearerOf(w http.ResponseWriter, r *http.Request) (identity, bool) 
 		}
 		if c, ok := h.verify(token, "https://"+LoginHost+"/", audience); ok {
 			m, _ := c[audience].(map[string]any)
-			if u := h.users[text(m["username"])]; u != nil {
+			session, _ := strconv.Atoi(text(m["session_id"]))
+			if u := h.users[text(m["username"])]; u != nil && session > u.ended {
 				return identity{name: u.Name, user: u, kind: "web"}, true
 			}
 		}

@@ -118,14 +118,19 @@ type Hub struct {
 	limits   limits
 }
 
-// New serves Docker Hub on c.
-func New(c *fakecloud.Cloud, o Options) *Hub {
+// signingKey is of all Hubs of a process: it takes long to make one.
+var signingKey = sync.OnceValue(func() *rsa.PrivateKey {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		panic(err)
 	}
+	return key
+})
+
+// New serves Docker Hub on c.
+func New(c *fakecloud.Cloud, o Options) *Hub {
 	h := &Hub{
-		Cloud: c, options: o.withDefaults(), key: key,
+		Cloud: c, options: o.withDefaults(), key: signingKey(),
 		users: map[string]*User{}, orgs: map[string]*Org{}, repos: map[string]*Repository{}, tokens: map[string]*Token{},
 		connects: map[string]*Connection{}, grants: map[string]*grant{}, mfa: map[string]*User{}, offline: map[string]identity{},
 	}

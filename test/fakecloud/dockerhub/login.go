@@ -5,6 +5,7 @@ package dockerhub
 import (
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -20,6 +21,7 @@ type device struct {
 	code, user string
 	expires    time.Time
 	polled     time.Time
+	interval   time.Duration // between two polls; grows with each slow_down
 	by         *User
 	declined   bool
 	spent      bool
@@ -95,7 +97,7 @@ func (h *Hub) serveLogin() {
 	mux.HandleFunc("POST /oauth/device/code", h.deviceCode)
 	mux.HandleFunc("POST /oauth/token", h.oauthToken)
 	mux.HandleFunc("POST /oauth/revoke", h.oauthRevoke)
-	h.Cloud.Handle(LoginHost, mux)
+	h.handle(LoginHost, mux)
 }
 
 func oauthError(w http.ResponseWriter, status int, code, description string) {
@@ -128,7 +130,7 @@ func (h *Hub) deviceCode(w http.ResponseWriter, r *http.Request) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t := rand.Text()
-	d := &device{code: rand.Text() + rand.Text(), user: t[:4] + "-" + t[4:8], expires: h.Cloud.Now().Add(h.options.DeviceLife)}
+	d := &device{code: rand.Text() + rand.Text(), user: t[:4] + "-" + t[4:8], expires: h.Cloud.Now().Add(h.options.DeviceLife), interval: h.options.DeviceInterval}
 	if !strings.Contains(" "+f.Get("scope")+" ", " offline_access ") {
 		oauthError(w, http.StatusBadRequest, "invalid_request", "scope") // a fake's own rule: every client here wants to refresh
 		return
@@ -173,11 +175,9 @@ func (h *Hub) deviceGrant(w http.ResponseWriter, f url.Values) {
 		oauthError(w, http.StatusForbidden, "access_denied", "User cancelled the confirmation prompt.")
 	case !now.Before(d.expires):
 		oauthError(w, http.StatusForbidden, "expired_token", "The provided code has expired.")
-	case h.slow > 0:
-		h.slow--
-		oauthError(w, http.StatusTooManyRequests, "slow_down", "You are polling faster than the specified interval.")
-	case !d.polled.IsZero() && now.Sub(d.polled) < h.options.DeviceInterval*9/10:
-		d.polled = now
+	case h.slow > 0 || !d.polled.IsZero() && now.Sub(d.polled) < d.interval*9/10:
+		h.slow = max(h.slow-1, 0)
+		d.polled, d.interval = now, d.interval+5*time.Second // RFC 8628 section 3.5
 		oauthError(w, http.StatusTooManyRequests, "slow_down", "You are polling faster than the specified interval.")
 	case d.by == nil:
 		d.polled = now
@@ -210,10 +210,11 @@ func (h *Hub) oauthAnswer(w http.ResponseWriter, u *User, f *family) {
 	refresh := "v1." + rand.Text() + rand.Text()
 	h.grants[refresh] = &grant{family: f, user: u}
 	life := h.options.AccessLife
+	u.session++
 	access := h.sign(jwt.MapClaims{
 		"iss": "https://" + LoginHost + "/", "aud": []string{audience, "https://docker-prod.us.auth0.com/userinfo"}, "sub": "auth0|" + u.UUID,
 		"azp": CLIClient, "scope": "openid offline_access",
-		audience: map[string]any{"username": u.Name, "uuid": u.UUID, "email": u.Name + "@example.com", "source": "auth0|" + u.UUID, "session_id": guid()},
+		audience: map[string]any{"username": u.Name, "uuid": u.UUID, "email": u.Name + "@example.com", "source": "auth0|" + u.UUID, "session_id": fmt.Sprint(u.session)},
 	}, life+h.options.Grace)
 	fakecloud.WriteJSON(w, http.StatusOK, map[string]any{
 		"access_token": access, "id_token": h.sign(jwt.MapClaims{"iss": "https://" + LoginHost + "/", "aud": CLIClient, "sub": u.UUID}, life),
@@ -284,5 +285,5 @@ func (h *Hub) serveIdentity() {
 			})
 		}
 	})
-	h.Cloud.Handle(IdentityHost, mux)
+	h.handle(IdentityHost, mux)
 }

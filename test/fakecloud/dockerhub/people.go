@@ -73,6 +73,8 @@ type User struct {
 	hub      *Hub
 	password string
 	code     string // of 2FA; "" = off
+	session  int    // how many OAuth access tokens were made
+	ended    int    // those of them that have ended before their time
 }
 
 // User makes an account.
@@ -108,6 +110,27 @@ func (u *User) SignOut() {
 			g.revoked = true
 		}
 	}
+}
+
+// EndAccess ends the person's OAuth access tokens before their time; refresh
+// tokens go on.
+func (u *User) EndAccess() {
+	u.hub.mu.Lock()
+	defer u.hub.mu.Unlock()
+	u.ended = u.session
+}
+
+// Sessions counts the person's OAuth logins that can be refreshed.
+func (u *User) Sessions() int {
+	u.hub.mu.Lock()
+	defer u.hub.mu.Unlock()
+	n := 0
+	for _, g := range u.hub.grants {
+		if g.user == u && !g.used && !g.revoked && !g.family.dead {
+			n++
+		}
+	}
+	return n
 }
 
 // Org is an organisation.

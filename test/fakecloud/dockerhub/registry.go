@@ -21,15 +21,23 @@ const service = "registry.docker.io"
 func (h *Hub) serve() {
 	registry := http.HandlerFunc(h.serveRegistry)
 	for _, name := range []string{RegistryHost, "index.docker.io"} {
-		h.Cloud.Handle(name, registry)
+		h.handle(name, registry)
 	}
 	auth := http.NewServeMux()
 	auth.HandleFunc("GET /token", h.getToken)
 	auth.HandleFunc("POST /token", h.postToken)
-	h.Cloud.Handle(AuthHost, auth)
+	h.handle(AuthHost, auth)
 	h.serveAPI()
 	h.serveLogin()
 	h.serveIdentity()
+}
+
+// handle serves one of Docker Hub's hosts, with the Date of the cloud's clock.
+func (h *Hub) handle(host string, to http.Handler) {
+	h.Cloud.Handle(host, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Date", h.Cloud.Now().UTC().Format(http.TimeFormat))
+		to.ServeHTTP(w, r)
+	}))
 }
 
 // wrongPassword is the token server's refusal: no errors envelope (seen in
@@ -56,6 +64,10 @@ func (h *Hub) getToken(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	q := r.URL.Query()
+	if q.Get("service") != service { // the answer is not known for certain
+		http.Error(w, `{"details":"bad request"}`, http.StatusBadRequest)
+		return
+	}
 	answer := h.bearer(id, q["scope"])
 	answer["token"] = answer["access_token"]
 	if q.Get("offline_token") == "true" && id.kind == "password" {
@@ -69,7 +81,7 @@ func (h *Hub) getToken(w http.ResponseWriter, r *http.Request) {
 func (h *Hub) postToken(w http.ResponseWriter, r *http.Request) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if r.ParseForm() != nil || r.PostForm.Get("service") == "" {
+	if r.ParseForm() != nil || r.PostForm.Get("service") != service {
 		http.Error(w, `{"details":"bad request"}`, http.StatusBadRequest)
 		return
 	}
@@ -160,7 +172,7 @@ func (h *Hub) serveRegistry(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if op.Repository == preview {
-		w.WriteHeader(http.StatusOK)
+		h.preview(w)
 		return
 	}
 	h.mu.Lock()
@@ -222,58 +234,6 @@ func (h *Hub) challenge(w http.ResponseWriter, op fakecloud.Op, why string) {
 
 func refuse(w http.ResponseWriter, status int, code, message string) {
 	fakecloud.WriteJSON(w, status, map[string]any{"errors": []any{map[string]any{"code": code, "message": message, "detail": nil}}})
-}
-
-// preview is the repository by which limits are read.
-const preview = "ratelimitpreview/test"
-
-type limits struct {
-	pulls  int // 0 = unlimited
-	window time.Duration
-	used   map[string]int
-	api    int // requests that are left; -1 or less: over
-	apiOn  bool
-	until  time.Time
-}
-
-// LimitPulls allows each user, and all anonymous ones together, n pulls in a
-// window of 6 h; 0 = no limit, and no headers.
-func (h *Hub) LimitPulls(n int) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.limits.pulls, h.limits.window, h.limits.used = n, 6*time.Hour, map[string]int{}
-}
-
-// sourceAddress is who anonymous pulls are counted for.
-const sourceAddress = "192.0.2.1"
-
-// limit writes the headers of pull limits, and answers where the limit is
-// reached. HEAD does not count.
-func (h *Hub) limit(w http.ResponseWriter, r *http.Request, who string) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.limits.pulls == 0 {
-		return true
-	}
-	source := who
-	if source == "" {
-		source = sourceAddress
-	} else if u := h.users[who]; u != nil {
-		source = u.UUID
-	}
-	over := h.limits.used[source] >= h.limits.pulls
-	if r.Method == http.MethodGet && !over {
-		h.limits.used[source]++
-	}
-	window := int(h.limits.window / time.Second)
-	w.Header().Set("Ratelimit-Limit", fmt.Sprintf("%d;w=%d", h.limits.pulls, window))
-	w.Header().Set("Ratelimit-Remaining", fmt.Sprintf("%d;w=%d", h.limits.pulls-h.limits.used[source], window))
-	w.Header().Set("Docker-Ratelimit-Source", source)
-	if over && r.Method == http.MethodGet {
-		refuse(w, http.StatusTooManyRequests, "TOOMANYREQUESTS", "You have reached your pull rate limit. You may increase the limit by authenticating and upgrading: https://www.docker.com/increase-rate-limits")
-		return false
-	}
-	return true
 }
 
 func form(r *http.Request) (url.Values, bool) {
