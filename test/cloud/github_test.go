@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -255,40 +254,6 @@ func TestCleanUpTokensOfGitHubDeleteAndOthersAreRefusedByUs(t *testing.T) {
 	if code := r.clean(secret, "3"); code != http.StatusNoContent {
 		t.Errorf("an App's clean-up answers %d", code)
 	}
-}
-
-func TestFiftyProcessesRenewAPairOnce(t *testing.T) {
-	t.Parallel()
-	r := newGitHub(t, github.Options{DeviceInterval: time.Second, AccessLife: 2 * time.Second})
-	app := r.gh.App("tool")
-	r.configure(githubAccount(fmt.Sprintf("client_id = %q", app.ClientID), `password = "keyring:ghcr.io"`))
-	for _, mode := range []string{"off", "auto"} {
-		r.gh.Set(func(o *github.Options) { o.AccessLife = 2 * time.Second })
-		r.logIn()
-		if x := r.regmint("agent", "stop", "--force"); x.code != 0 {
-			t.Fatalf("%s", x)
-		}
-		time.Sleep(2100 * time.Millisecond) // what is saved has expired
-		r.gh.Set(func(o *github.Options) { o.AccessLife = 8 * time.Hour })
-		before := r.gh.Counts()
-		got := make([]answer, 50)
-		var wg sync.WaitGroup
-		for i := range got {
-			wg.Go(func() { got[i] = r.get(ghcr, "REGMINT_AGENT="+mode) })
-		}
-		wg.Wait()
-		after := r.gh.Counts()
-		if after.Refreshes-before.Refreshes != 1 || after.ReusedRefresh != before.ReusedRefresh {
-			t.Errorf("agent %s: %+v, before %+v", mode, after, before)
-		}
-		for i, a := range got {
-			if a.Secret == "" || a.Secret != got[0].Secret || a.Username != "jane" {
-				t.Errorf("agent %s: process %d: %+v", mode, i, a.failure)
-				break
-			}
-		}
-	}
-	r.pushPull(ghcrApp + ":1")
 }
 
 func TestAPersonLogsInToGitHubWithACode(t *testing.T) {
