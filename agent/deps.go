@@ -5,6 +5,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 
 	"github.com/regmint/regmint/agent/config"
@@ -75,6 +76,7 @@ func (c *Core) replaced(ref providers.SecretRef, from sourceKey) {
 			others[src.opened] = true
 		}
 	}
+	maps.DeleteFunc(c.failures, func(k failKey, _ failure) bool { return users[k.account] })
 	c.mu.Unlock()
 	c.mint.ForgetFailures(func(id minter.ID) bool { return users[id.Account] })
 	c.mint.Drop(func(id minter.ID) bool { return others[id.Opened] })

@@ -35,7 +35,7 @@ func (rec *record) due(every time.Duration) time.Time {
 	due := last.Add(max(every, rotateLeast))
 	if !rec.ExpiresAt.IsZero() {
 		left := max(rec.ExpiresAt.Sub(last), 0)
-		if end := rec.ExpiresAt.Add(-min(beforeExpiry, left/4)); end.Before(due) {
+		if end := last.Add(left - min(beforeExpiry, left/4)); end.Before(due) {
 			due = end
 		}
 	}

@@ -26,7 +26,6 @@ type record struct {
 	Error     string    `json:"error,omitempty"`
 }
 
-// failed counts a failure; 0 of them is success.
 func (rec *record) fail(at time.Time, text string) {
 	rec.FailedAt, rec.Error = at, text
 	rec.Failures++
@@ -57,8 +56,12 @@ func (r *rotation) record() (*record, error) { return r.c.readLast(r.ref) }
 
 func (c *Core) readLast(ref providers.SecretRef) (*record, error) {
 	var rec record
-	if err := readRecord(c.recordPath(ref), &rec); err != nil {
+	path := c.recordPath(ref)
+	if err := readRecord(path, &rec); err != nil {
 		return nil, err
+	}
+	if rec.Since.IsZero() {
+		return nil, errors.New(path + " is damaged")
 	}
 	return &rec, nil
 }

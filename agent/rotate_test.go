@@ -160,6 +160,7 @@ type rotRig struct {
 	store   *flaky
 	state   string
 	account providers.Account
+	more    []providers.Account
 	now     time.Time
 	kill    func(step string)
 	open    func(*config.Config) (store.Store, error)
@@ -186,7 +187,7 @@ func (r *rotRig) process() *Core {
 	c, err := NewCore(r.t.Context(), CoreOptions{
 		Providers: ps,
 		Load: func(bool) (*config.Config, error) {
-			return &config.Config{Accounts: []providers.Account{r.account}}, nil
+			return &config.Config{Accounts: append([]providers.Account{r.account}, r.more...)}, nil
 		},
 		Store:   func(cfg *config.Config) (store.Store, error) { return r.open(cfg) },
 		Saved:   config.SavedFile{Path: filepath.Join(r.state, "saved.toml"), StateDir: r.state, Providers: ps},
@@ -391,32 +392,39 @@ func TestAnIntentHoldsNoSecret(t *testing.T) {
 
 func TestRotationsAtOnceAskTheProductOnce(t *testing.T) {
 	r := newRotRig(t)
-	gate := make(chan struct{})
+	gate, asked := make(chan struct{}), make(chan struct{}, 8)
 	r.kill = func(step string) {
-		if step == "served" {
+		switch step {
+		case "asked":
+			asked <- struct{}{}
+		case "served":
 			<-gate
 		}
 	}
 	var wg sync.WaitGroup
 	errs := make([]error, 8)
+	shared := make([]bool, 8)
 	cores := make([]*Core, 8)
 	for i := range cores {
 		cores[i] = r.process()
 	}
 	for i := range cores {
 		wg.Go(func() {
-			_, errs[i] = cores[i].Rotate(t.Context(), r.account, nil)
+			done, err := cores[i].Rotate(t.Context(), r.account, nil)
+			shared[i], errs[i] = done.Shared, err
 		})
 	}
-	for r.asks() == 0 {
-		time.Sleep(time.Millisecond)
+	for range cores {
+		<-asked
 	}
-	time.Sleep(50 * time.Millisecond) // the others wait for the lock
 	r.later(time.Second)
 	close(gate)
 	wg.Wait()
-	if err := errors.Join(errs...); err != nil || r.product.asks != 1 || r.secret().Reveal() != "t1" {
-		t.Fatalf("%v, %d asks, secret %s", err, r.product.asks, r.secret().Reveal())
+	if err := errors.Join(errs...); err != nil || r.asks() != 1 || r.secret().Reveal() != "t1" {
+		t.Fatalf("%v, %d asks, secret %s", err, r.asks(), r.secret().Reveal())
+	}
+	if n := len(slices.DeleteFunc(shared, func(b bool) bool { return !b })); n != 7 {
+		t.Fatalf("%d say that another one rotated", n)
 	}
 }
 
