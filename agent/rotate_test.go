@@ -168,8 +168,19 @@ type rotRig struct {
 
 var time2040 = time.Date(2040, 1, 1, 0, 0, 0, 0, time.UTC)
 
+// quickDir is a directory in memory where there is one: thousands of durable
+// writes take a disk half a minute.
+func quickDir(t *testing.T) string {
+	dir, err := os.MkdirTemp("/dev/shm", "regmint-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
 func newRotRig(t *testing.T) *rotRig {
-	r := &rotRig{t: t, product: newProduct(), state: t.TempDir(), now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), kill: func(string) {}}
+	r := &rotRig{t: t, product: newProduct(), state: quickDir(t), now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), kill: func(string) {}}
 	at := func(s string) { r.kill(s) }
 	r.store = &flaky{mapStore: mapStore{"reg.example": providers.NewSecret("t0")}, at: at}
 	r.product.at = at
@@ -256,71 +267,104 @@ func TestRotationReplacesTheSecretAndWhatWasMintedFromIt(t *testing.T) {
 // process. Whatever happens, a secret that lives stays reachable, unless it
 // died on its way from the product, and no dead one is ever used again.
 func TestAThousandRotationsKilledAtEveryStepLoseNoSecret(t *testing.T) {
+	t.Parallel()
+	const seeds, shards = 1000, 4
+	var mu sync.Mutex
 	lost, steps := 0, map[string]int{}
-	for seed := range int64(1000) {
-		r := newRotRig(t)
-		rnd := rand.New(rand.NewSource(seed))
-		kills := 1 + rnd.Intn(3)
-		odds := 2 + rnd.Intn(8)
-		last := ""
-		r.kill = func(step string) {
-			last = step
-			if kills > 0 && rnd.Intn(odds) == 0 {
-				kills--
-				steps[step]++
-				panic(killed{step})
-			}
-		}
-		onTheWay := false // the only place of the new secret was a process that died
-		trouble := rnd.Intn(3) == 0
-		r.product.lose = func() (bool, bool) { return trouble && rnd.Intn(3) == 0, trouble && rnd.Intn(3) == 0 }
-		var err error
-		for try := 0; try < 12; try++ {
-			served := r.product.serial
-			c := r.process()
-			dead := live(func() {
-				switch rnd.Intn(3) {
-				case 0:
-					c.settleAll(t.Context())
-					err = errNet
-				case 1:
-					_ = c.Get(t.Context(), nil, &api.GetRequest{Key: "reg.example"})
-					err = errNet
-				default:
-					_, err = c.Rotate(t.Context(), r.account, nil)
+	t.Run("seeds", func(t *testing.T) {
+		for shard := range int64(shards) {
+			t.Run(fmt.Sprint(shard), func(t *testing.T) {
+				t.Parallel()
+				for seed := shard; seed < seeds; seed += shards {
+					k := killedRun{rotRig: newRotRig(t), rnd: rand.New(rand.NewSource(seed)), seed: seed, steps: map[string]int{}}
+					onTheWay := k.run()
+					mu.Lock()
+					if onTheWay {
+						lost++
+					}
+					for s, n := range k.steps {
+						steps[s] += n
+					}
+					mu.Unlock()
 				}
 			})
-			if r.product.serial > served && !r.product.living(r.store.mapStore["reg.example"]) && !r.product.living(r.store.mapStore[r.second()]) {
-				onTheWay = true // killed between "served" and the first durable write, or the answer was lost
-			}
-			r.now = r.now.Add(2 * time.Minute)
-			if !dead && (err == nil || providers.KindOf(err) == providers.LoginRequired) && kills == 0 {
-				break
-			}
 		}
-		kills, trouble = 0, false
-		c := r.process()
-		_, err = c.Rotate(t.Context(), r.account, nil)
-		if r.product.reuses > 0 {
-			t.Fatalf("seed %d: a dead secret was used again (last step %s)", seed, last)
-		}
-		if onTheWay {
-			lost++
-			if providers.KindOf(err) != providers.LoginRequired || !strings.Contains(err.Error(), "interrupted") {
-				t.Fatalf("seed %d: lost on the way, and rotate says %v", seed, err)
-			}
-			continue
-		}
-		if err != nil || !r.product.living(r.secret()) || len(r.left()) > 0 {
-			t.Fatalf("seed %d: %v; the secret %s lives: %v; left %v (last step %s)", seed, err, r.secret().Reveal(), r.product.living(r.secret()), r.left(), last)
-		}
-	}
+	})
 	for _, s := range []string{"intent", "rehearsed", "served", "answered", "next", "replaced", "cleaned", "set before", "set after", "delete before", "delete after"} {
 		if steps[s] == 0 {
 			t.Errorf("no run was killed at %q", s)
 		}
 	}
-	t.Logf("killed at %v; %d of 1000 on the way from the product", steps, lost)
+	t.Logf("killed at %v; %d of %d on the way from the product", steps, lost, seeds)
+}
+
+// killedRun is the life of one secret among processes that are killed.
+type killedRun struct {
+	*rotRig
+	rnd   *rand.Rand
+	seed  int64
+	kills int
+	last  string
+	steps map[string]int
+}
+
+// run reports a secret that was lost on its way from the product: nothing but a
+// process that died ever had it.
+func (k *killedRun) run() (onTheWay bool) {
+	t, rnd := k.t, k.rnd
+	k.kills = 1 + rnd.Intn(3)
+	odds := 2 + rnd.Intn(8)
+	k.kill = func(step string) {
+		k.last = step
+		if k.kills > 0 && rnd.Intn(odds) == 0 {
+			k.kills--
+			k.steps[step]++
+			panic(killed{step})
+		}
+	}
+	trouble := rnd.Intn(3) == 0
+	k.product.lose = func() (bool, bool) { return trouble && rnd.Intn(3) == 0, trouble && rnd.Intn(3) == 0 }
+	for try := 0; try < 12; try++ {
+		served := k.product.serial
+		dead, err := k.oneProcess()
+		if k.product.serial > served && !k.product.living(k.secret()) && !k.product.living(k.store.mapStore[k.second()]) {
+			onTheWay = true // killed between "served" and the first durable write, or the answer was lost
+		}
+		k.now = k.now.Add(2 * time.Minute)
+		if !dead && (err == nil || providers.KindOf(err) == providers.LoginRequired) && k.kills == 0 {
+			break
+		}
+	}
+	k.kills, trouble = 0, false
+	_, err := k.process().Rotate(t.Context(), k.account, nil)
+	switch {
+	case k.product.reuses > 0:
+		t.Fatalf("seed %d: a dead secret was used again (last step %s)", k.seed, k.last)
+	case onTheWay:
+		if providers.KindOf(err) != providers.LoginRequired || !strings.Contains(err.Error(), "interrupted") {
+			t.Fatalf("seed %d: lost on the way, and rotate says %v", k.seed, err)
+		}
+	case err != nil || !k.product.living(k.secret()) || len(k.left()) > 0:
+		t.Fatalf("seed %d: %v; the secret %s lives: %v; left %v (last step %s)", k.seed, err, k.secret().Reveal(), k.product.living(k.secret()), k.left(), k.last)
+	}
+	return onTheWay
+}
+
+// oneProcess is one process that does one thing.
+func (k *killedRun) oneProcess() (dead bool, err error) {
+	c, t := k.process(), k.t
+	err = errNet
+	dead = live(func() {
+		switch k.rnd.Intn(3) {
+		case 0:
+			c.settleAll(t.Context())
+		case 1:
+			_ = c.Get(t.Context(), nil, &api.GetRequest{Key: "reg.example"})
+		default:
+			_, err = c.Rotate(t.Context(), k.account, nil)
+		}
+	})
+	return dead, err
 }
 
 func TestARotationWhoseAnswerWasLostSaysWhatHappened(t *testing.T) {
