@@ -27,21 +27,24 @@ type testProvider struct {
 	env   []string
 	hosts string // Match: under this domain
 
-	mu      sync.Mutex
-	mints   int
-	err     error
-	life    time.Duration
-	wider   bool
-	refuse  bool          // Verify answers 401
-	gate    chan struct{} // a mint waits until it is closed; nil = none does
-	onOpen  func(a providers.Account)
-	onMint  func(s *testSource) error
-	watches []string
-	openErr error
-	last    providers.Request
-	origin  string
-	minted  bool // robot is the name of everybody
-	fixed   bool // CanNarrow answers no
+	mu       sync.Mutex
+	mints    int
+	err      error
+	life     time.Duration
+	wider    bool
+	refuse   bool          // Verify answers 401
+	gate     chan struct{} // a mint waits until it is closed; nil = none does
+	onOpen   func(a providers.Account)
+	onMint   func(s *testSource) error
+	watches  []string
+	openErr  error
+	last     providers.Request
+	origin   string
+	minted   bool // robot is the name of everybody
+	fixed    bool // CanNarrow answers no
+	keeps    func(user string, secret providers.Secret) (bool, error)
+	learned  providers.Learned // by Verify; zero: nothing
+	verified int
 }
 
 func (p *testProvider) Name() string  { return p.name }
@@ -53,6 +56,17 @@ func (p *testProvider) MintedUser(_ providers.Host, user string, secret provider
 	}
 	return 12 * time.Hour, p.minted && user == "robot"
 }
+
+func (p *testProvider) KeepsLogin(_ providers.Host, user string, secret providers.Secret) (bool, error) {
+	if p.keeps == nil {
+		return false, nil
+	}
+	return p.keeps(user, secret)
+}
+
+func (p *testProvider) NeedsUser() bool { return false }
+
+func (p *testProvider) LoginOptions(providers.Account) any { return p.Options() }
 
 func (p *testProvider) CanNarrow(providers.Account, []providers.Grant) bool { return !p.fixed }
 
@@ -135,16 +149,29 @@ func (s *testSource) Mint(ctx context.Context, r providers.Request) (providers.C
 	if s.p.life > 0 {
 		c.ExpiresAt = now.Add(s.p.life)
 	}
+	if s.p.verified > 0 && !s.p.learned.ExpiresAt.IsZero() {
+		c.ExpiresAt = s.p.learned.ExpiresAt
+	}
 	return c, nil
 }
 
 func (s *testSource) Verify(context.Context, providers.Request, providers.Credential) error {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
+	s.p.verified++
 	if s.p.refuse {
 		return &providers.Error{Kind: providers.LoginRequired, Err: errors.New("401")}
 	}
 	return nil
+}
+
+func (s *testSource) Learned(providers.Credential) (providers.Learned, bool) {
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	if s.p.verified == 0 {
+		return providers.Learned{}, s.p.learned != providers.Learned{}
+	}
+	return s.p.learned, s.p.learned != providers.Learned{}
 }
 
 // mapStore is a store for one goroutine.

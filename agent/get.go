@@ -114,8 +114,8 @@ func (c *Core) serve(ctx context.Context, s *snapshot, j *job, q asked, req *api
 		cred.ExpiresAt = q.until
 	}
 	c.handOut(about, cred.Credential)
-	if cred.ExpiresAt.IsZero() && !req.Native {
-		c.verifyLater(src, q, cred.Credential)
+	if !req.Native {
+		c.verifyLater(src, q, j, cred.Credential)
 	}
 	r := &api.GetResponse{
 		Outcome: api.OK, Username: cred.Username, Secret: cred.Secret.Reveal(),

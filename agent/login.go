@@ -32,6 +32,11 @@ func (c *Core) Store(ctx context.Context, j *job, l api.Login) *api.Reply {
 		c.o.Log.Info("a secret we handed out was stored back; nothing to do", "host", k.Host.String())
 		return &api.Reply{Outcome: api.OK, Message: "nothing to store: regmint handed this secret out"}
 	}
+	if k.Item == "" {
+		if err := c.RefusesLogin(k.Host, c.keptBy(s, k, l.Account), l.Username, secret); err != nil {
+			return failed(k.Host, err)
+		}
+	}
 	life, fetched := c.fetched(s, k, l.Username, secret)
 	if miss := c.unsaid(j, k.Host, l); fetched && len(miss) > 0 {
 		return &api.Reply{Outcome: api.NeedEnv, NeedEnv: miss}
@@ -111,10 +116,24 @@ func (c *Core) storeOutside(ctx context.Context, s *snapshot, k providers.Key, l
 	if name == "" && err == nil {
 		name = a.Name
 	}
-	if _, err := c.SaveLogin(ctx, SavedLogin{Host: k.Host, Username: l.Username, Secret: secret, Name: name}); err != nil {
+	login := SavedLogin{Host: k.Host, Username: l.Username, Secret: secret, Name: name}
+	if err == nil && a.Layer == providers.LayerSaved && a.Name == name {
+		login.Account = renewed(a)
+	}
+	if _, err := c.SaveLogin(ctx, login); err != nil {
 		return failed(k.Host, err)
 	}
 	return &api.Reply{Outcome: api.OK, Message: "saved"}
+}
+
+// renewed is what stays of a saved account whose login is replaced: the way to
+// the registry, and that somebody chose to have it generic.
+func renewed(a providers.Account) providers.Account {
+	out := providers.Account{Default: a.Default, PlainHTTP: a.PlainHTTP, CAFile: a.CAFile, HTTPSProxy: a.HTTPSProxy, NoProxy: a.NoProxy}
+	if a.Provider == generic {
+		out.Provider = generic
+	}
+	return out
 }
 
 // SavedLogin is a login to keep.
@@ -123,7 +142,8 @@ type SavedLogin struct {
 	Username string
 	Secret   providers.Secret
 	Name     string // account name, "" = NewAccountName
-	// Account, when set, is the template: CA, realm hosts, plain http.
+	// Account, when set, is the template: CA, realm hosts, plain http. Where it
+	// has no provider the host and the secret decide (NewLogin, FitLogin).
 	Account providers.Account
 }
 
@@ -144,7 +164,7 @@ func (c *Core) SaveLogin(ctx context.Context, l SavedLogin) (note string, err er
 		a.Name = NewAccountName(l.Host, s.cfg.Accounts)
 	}
 	if a.Provider == "" {
-		a.Provider = "generic"
+		a = c.FitLogin(l.Host, c.NewLogin(l.Host, a), l.Username, l.Secret)
 	}
 	a.Hosts, a.Username, a.Layer = []providers.Pattern{pat}, l.Username, providers.LayerSaved
 	ref := l.Host.String()

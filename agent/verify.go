@@ -26,11 +26,11 @@ type verification struct {
 }
 
 // verifyLater asks the registry in the background whether it still accepts a
-// credential without expiry. A 401 makes it login_required at once; anything
-// else (5xx, no network) says nothing about the secret.
-func (c *Core) verifyLater(src *source, q asked, cred providers.Credential) {
+// credential without expiry, or a saved secret. A 401 makes it login_required at
+// once; anything else (5xx, no network) says nothing about the secret.
+func (c *Core) verifyLater(src *source, q asked, j *job, cred providers.Credential) {
 	v, ok := src.Source.(providers.Verifier)
-	if !ok {
+	if !ok || !cred.ExpiresAt.IsZero() && !learns(src, cred) {
 		return
 	}
 	now := c.now()
@@ -44,15 +44,46 @@ func (c *Core) verifyLater(src *source, q asked, cred providers.Credential) {
 	go func() { // ends within verifyLimit
 		ctx, cancel := context.WithTimeout(c.background(), verifyLimit)
 		defer cancel()
-		r := providers.Request{Host: q.host}
-		err := v.Verify(ctx, r, cred)
+		err := v.Verify(ctx, providers.Request{Host: q.host}, cred)
 		src.verify.mu.Lock()
 		src.verify.running = false
 		src.verify.mu.Unlock()
 		if err != nil && providers.KindOf(err) == providers.LoginRequired {
 			c.reject(src, q)
+			return
 		}
+		c.learn(ctx, src, q, j, cred)
 	}()
+}
+
+// learns reports a saved secret that its source hands out unseen.
+func learns(src *source, cred providers.Credential) bool {
+	l, ok := src.Source.(providers.Learner)
+	if ok {
+		_, ok = l.Learned(cred)
+	}
+	return ok
+}
+
+// learn mints once more what was handed out unseen, now that its end is known.
+func (c *Core) learn(ctx context.Context, src *source, q asked, j *job, cred providers.Credential) {
+	l, ok := src.Source.(providers.Learner)
+	if !ok {
+		return
+	}
+	known, ok := l.Learned(cred)
+	if !ok || known.ExpiresAt.IsZero() || known.ExpiresAt.Equal(cred.ExpiresAt) || !c.current(src, q.account, j) {
+		return
+	}
+	r := providers.Request{Host: q.host, Grants: q.grants}
+	if _, ok := src.Source.(providers.Revoker); ok && j != nil {
+		r.Job = j.id
+	}
+	m := minter.Request{ID: minterID(src.key, src, r), Source: src, Request: r}
+	c.mint.Drop(func(id minter.ID) bool { return id == m.ID })
+	if _, err := c.mint.Get(ctx, m); err != nil {
+		c.o.Log.Info("a saved secret does not do", "host", r.Host.String(), "err", err.Error())
+	}
 }
 
 // reject drops what was cached of a refused secret and makes the next get ask

@@ -40,19 +40,30 @@ type MintedUser interface {
 // account of this provider, whoever saves it.
 type LoginKeeper interface {
 	// KeepsLogin reports whether a login of user with secret at h is one of this
-	// provider's. The error, an *Error, refuses it: by the form of the secret
-	// alone it is certain that the registry takes none like it. It is pure.
+	// provider's. The error, an *Error, refuses it: by the host's name and the
+	// form of the secret alone it is certain that the registry takes none like
+	// it. It is pure.
 	KeepsLogin(h Host, user string, secret Secret) (ok bool, err error)
 	// NeedsUser reports that the secret alone does not say who it is.
 	NeedsUser() bool
+	// LoginOptions are the options of a new login at a host that like, an
+	// account of this provider, names too: of like's, where the product is.
+	LoginOptions(like Account) any
 }
 
-// Learner is a Source that hands out a saved secret unseen, without a question
-// to anybody, and learns from Verify what the product says about it.
+// Learner is a Source that hands its account's saved secret out unseen, without
+// a question to anybody, and learns from Verify what the product says about it.
 type Learner interface {
-	// Learned is c with what Verify has learned: its end, whose it is. ok is
-	// false where nothing is known beyond c. No network.
-	Learned(r Request, c Credential) (known Credential, ok bool)
+	// Learned is what is known about c by now, without a question; ok is false
+	// where c is no saved secret that Verify looks into. Where there is more
+	// than c says, Mint says it as well.
+	Learned(c Credential) (l Learned, ok bool)
+}
+
+// Learned is what a product says about a saved secret.
+type Learned struct {
+	User      string    // whose it is; "": not known
+	ExpiresAt time.Time // zero: not known, or never
 }
 
 // Ender is a Provider that knows what a login of its own has left at the product

@@ -147,6 +147,9 @@ func (r *loginRun) host(ctx context.Context, host providers.Host) error {
 	if err != nil {
 		return err
 	}
+	if acc, err = r.fit(host, acc, user, secret); err != nil {
+		return err
+	}
 	acc.Username = user
 	t := r.local.trial(r.a, host, acc, secret)
 	t.asking = r.a.interactive() && !r.o.stdin
@@ -160,6 +163,9 @@ func (r *loginRun) host(ctx context.Context, host providers.Host) error {
 	}
 	if inJob {
 		return r.keepInJob(ctx, job, t)
+	}
+	if t.account.Username == "" && t.account.Layer == providers.LayerSaved {
+		t.account.Username = t.cred.Username // whose it is was found out
 	}
 	if err := r.local.unlock(ctx, r.a, t.asking); err != nil {
 		return err

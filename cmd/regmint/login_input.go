@@ -45,7 +45,7 @@ func (r *loginRun) username(ctx context.Context, host providers.Host, acc provid
 	if user == "" && acc.Username != "" && (!asking || acc.Layer == providers.LayerConfigured) {
 		user = acc.Username
 	}
-	if user == "" && acc.Provider != "generic" {
+	if user == "" && !r.needsUser(acc) {
 		return "", nil // the product says who
 	}
 	if user == "" && !asking {
@@ -71,6 +71,14 @@ func (r *loginRun) username(ctx context.Context, host providers.Host, acc provid
 		return "", usage("", "the user name has control characters or is longer than 1024 bytes")
 	}
 	return user, nil
+}
+
+// needsUser reports an account whose secret does not say who it is.
+func (r *loginRun) needsUser(acc providers.Account) bool {
+	if k, ok := r.a.provider(acc.Provider).(providers.LoginKeeper); ok {
+		return k.NeedsUser()
+	}
+	return acc.Provider == "generic"
 }
 
 // readSecret reads all of stdin and takes one line end off, as docker does.

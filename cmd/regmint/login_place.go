@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/regmint/regmint/agent"
 	"github.com/regmint/regmint/agent/config"
@@ -112,10 +113,23 @@ func (r *loginRun) newAccount(host providers.Host) (providers.Account, error) {
 		acc.Name = agent.NewAccountName(host, r.local.cfg.Accounts)
 	}
 	if acc.Provider == "" {
-		acc.Provider = "generic"
+		return r.local.NewLogin(host, acc), nil
 	}
 	acc.Options = r.a.provider(acc.Provider).Options()
 	return acc, nil
+}
+
+// fit settles the provider of the account once the login is known, and refuses
+// what is certain not to work.
+func (r *loginRun) fit(host providers.Host, acc providers.Account, user string, secret providers.Secret) (providers.Account, error) {
+	if err := r.local.RefusesLogin(host, acc.Provider, user, secret); err != nil {
+		return acc, err
+	}
+	known := slices.ContainsFunc(r.local.cfg.Accounts, func(a providers.Account) bool { return a.Name == acc.Name })
+	if r.o.provider != "" || known {
+		return acc, nil
+	}
+	return r.local.FitLogin(host, acc, user, secret), nil
 }
 
 // jobPlace is where a login inside a job goes: it wins there for its host,
@@ -128,6 +142,7 @@ func (r *loginRun) jobPlace(host providers.Host) (providers.Account, error) {
 	if err != nil {
 		return acc, err
 	}
+	acc.Provider, acc.Endpoint, acc.Options = "generic", "", r.a.provider("generic").Options()
 	if known, found, err := r.existing(host); err == nil && found {
 		acc.CAFile, acc.HTTPSProxy, acc.NoProxy = known.CAFile, known.HTTPSProxy, known.NoProxy
 		acc.PlainHTTP, acc.RealmHosts = known.PlainHTTP, known.RealmHosts

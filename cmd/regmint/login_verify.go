@@ -147,7 +147,15 @@ func (t *trial) check(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, verifyLimit)
 	defer cancel()
-	return v.Verify(ctx, providers.Request{Host: t.host}, t.cred)
+	if err := v.Verify(ctx, providers.Request{Host: t.host}, t.cred); err != nil {
+		return err
+	}
+	if l, ok := t.source.(providers.Learner); ok {
+		if known, ok := l.Learned(t.cred); ok && !known.ExpiresAt.IsZero() {
+			t.cred.ExpiresAt = known.ExpiresAt
+		}
+	}
+	return nil
 }
 
 func (t *trial) acceptRealm(ctx context.Context, realm string, host providers.Host, cause error) error {

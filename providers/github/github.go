@@ -131,6 +131,7 @@ type source struct {
 	options *Options
 	deps    providers.Deps
 	http    *httpx.Client
+	facts   facts
 	pause   func(ctx context.Context, d time.Duration) bool // of device logins in tests
 }
 
@@ -161,8 +162,13 @@ func (s *source) Mint(ctx context.Context, r providers.Request) (providers.Crede
 	if err != nil {
 		return providers.Credential{}, err
 	}
-	l, err := s.login(ctx, r.Host, at)
+	l, err := s.found(ctx, r.Host, at)
 	if err != nil {
+		return providers.Credential{}, err
+	}
+	if known, ok := s.unseen(r, l); ok {
+		l = known
+	} else if l, err = s.ask(ctx, r.Host, at, l); err != nil {
 		return providers.Credential{}, err
 	}
 	if err := s.mayUse(r, at, l); err != nil {

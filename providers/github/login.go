@@ -58,7 +58,7 @@ func logIn(ctx context.Context, q providers.LoginRequest, pause func(context.Con
 // choose offers what there is.
 func (s *source) choose(ctx context.Context, q providers.LoginRequest, at site) (providers.LoginResult, error) {
 	none := providers.LoginResult{}
-	borrowed := *s
+	borrowed := &source{account: s.account, deps: s.deps, http: s.http, pause: s.pause}
 	o := *s.options
 	o.GH = true
 	borrowed.options = &o

@@ -47,29 +47,35 @@ func (l login) has(scope string) bool {
 
 // login finds the account's token and asks GitHub whose it is.
 func (s *source) login(ctx context.Context, h providers.Host, at site) (login, error) {
-	l, err := s.find(ctx, h, at)
+	l, err := s.found(ctx, h, at)
 	if err != nil {
 		return l, err
 	}
+	return s.ask(ctx, h, at, l)
+}
+
+// found is the account's token, unless it is certain not to do.
+func (s *source) found(ctx context.Context, h providers.Host, at site) (login, error) {
+	l, err := s.find(ctx, h, at)
+	if err == nil {
+		err = at.refuses(h, l.secret)
+	}
+	return l, err
+}
+
+// ask asks GitHub whose a token is.
+func (s *source) ask(ctx context.Context, h providers.Host, at site, l login) (login, error) {
 	text := l.secret.Reveal()
-	switch {
-	case strings.HasPrefix(text, prefixFine):
-		return l, s.fail(h, providers.Misconfigured, "make a classic one: "+at.newToken(scopeWrite), errors.New("GitHub Packages takes no fine-grained tokens (github_pat_…)"))
-	case strings.HasPrefix(text, prefixRefresh):
-		return l, s.fail(h, providers.Misconfigured, "", errors.New("this is a refresh token (ghr_…), not a token to log in with"))
-	case strings.HasPrefix(text, prefixInstallation): // belongs to nobody: /user is not for it
+	if strings.HasPrefix(text, prefixInstallation) { // belongs to nobody: /user is not for it
 		l.user = cmp.Or(l.user, anyUser)
 		return l, nil
 	}
 	me, err := s.whoAmI(ctx, h, at, l)
 	switch {
 	case err == nil:
+		s.facts.keep(l.secret, me)
 		l.user = cmp.Or(s.account.Username, me.user, l.user, anyUser)
-		l.origin += " of " + cmp.Or(me.user, l.user)
-		if !me.expires.IsZero() {
-			l.expires = me.expires
-		}
-		l.scopes, l.scoped = me.scopes, me.scoped && !strings.HasPrefix(text, prefixUser)
+		l.tell(me)
 	case providers.KindOf(err) == providers.LoginRequired:
 		return l, err
 	default: // the registry may do though the API does not
@@ -100,6 +106,7 @@ func (s *source) find(ctx context.Context, h providers.Host, at site) (login, er
 	}
 	p, ok := oauth.ParsePair(secret)
 	if !ok {
+		s.facts.read(secret)
 		return login{by: byPassword, secret: secret, user: s.account.Username, origin: "token"}, nil
 	}
 	c := s.oauth(h, at)

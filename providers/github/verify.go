@@ -21,7 +21,10 @@ func (s *source) Verify(ctx context.Context, r providers.Request, c providers.Cr
 	}
 	err = registryauth.Verify(ctx, registryauth.Config{HTTP: s.http, Host: r.Host, Account: s.account, Now: s.deps.Now}, c, r.Grants)
 	e, ok := errors.AsType[*providers.Error](err)
-	if !ok || e.Kind != providers.Denied {
+	switch {
+	case err == nil:
+		return s.learn(ctx, r, at, c)
+	case !ok || e.Kind != providers.Denied:
 		return err
 	}
 	out := *e

@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -107,21 +106,15 @@ func (s *source) self(ctx context.Context, h providers.Host, t token) (info, err
 // look fills in what GitLab says about t. A token that is refused is an error;
 // an API that does not answer is none: the registry may.
 func (s *source) look(ctx context.Context, h providers.Host, t *token) error {
-	s.mu.Lock()
-	was := s.refused
-	s.mu.Unlock()
-	if !was.secret.IsZero() && was.secret.Equal(t.secret) && s.deps.Now().Before(was.until) {
-		return was.err
+	if err := s.refusedLately(t.secret); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkLimit)
 	defer cancel()
 	i, err := s.self(ctx, h, *t)
 	if err == nil {
-		t.name, t.scopes, t.created, t.expires = i.Name, i.Scopes, i.Created, i.expires()
-		t.origin = "access token"
-		if i.Name != "" {
-			t.origin += " " + fmt.Sprintf("%q", httpx.Printable(i.Name, 60))
-		}
+		t.tell(i)
+		s.facts.keep(*t)
 		return nil
 	}
 	if providers.KindOf(err) != providers.LoginRequired {
@@ -131,7 +124,7 @@ func (s *source) look(ctx context.Context, h providers.Host, t *token) error {
 	// A deploy token without its usual looks, or a password: the registry knows.
 	if s.account.Username != "" {
 		cred := providers.Credential{Username: t.user, Secret: t.secret}
-		if verr := s.Verify(ctx, providers.Request{Host: h}, cred); providers.KindOf(verr) != providers.LoginRequired {
+		if verr := s.askRegistry(ctx, providers.Request{Host: h}, cred); providers.KindOf(verr) != providers.LoginRequired {
 			t.checked, t.origin = false, "saved login as "+httpx.Printable(t.user, 100)
 			if providers.KindOf(verr) == providers.Denied {
 				return verr
@@ -139,8 +132,6 @@ func (s *source) look(ctx context.Context, h providers.Host, t *token) error {
 			return nil
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.refused = refusal{secret: t.secret, until: s.deps.Now().Add(refusedFor), err: err}
+	s.refuse(t.secret, err)
 	return err
 }

@@ -84,6 +84,8 @@ type source struct {
 	deps    providers.Deps
 	http    *httpx.Client
 
+	facts facts
+
 	mu      sync.Mutex
 	servers map[providers.Host]*server // found by challenges
 	refused refusal
@@ -120,7 +122,11 @@ func (s *source) Mint(ctx context.Context, r providers.Request) (providers.Crede
 		return providers.Credential{}, err
 	}
 	if t.checked { // the API may be asked about it
-		if err := s.look(ctx, r.Host, &t); err != nil {
+		unseen, err := s.unseen(r, &t)
+		if !unseen {
+			err = s.look(ctx, r.Host, &t)
+		}
+		if err != nil {
 			return providers.Credential{}, err
 		}
 	}
@@ -138,6 +144,21 @@ func (s *source) Mint(ctx context.Context, r providers.Request) (providers.Crede
 
 // Verify implements providers.Verifier.
 func (s *source) Verify(ctx context.Context, r providers.Request, c providers.Credential) error {
+	_, _, saved := s.facts.about(c.Secret)
+	if err := s.refusedLately(c.Secret); saved && err != nil {
+		return err
+	}
+	err := s.askRegistry(ctx, r, c)
+	switch {
+	case err == nil:
+		return s.learn(ctx, r, c)
+	case saved && providers.KindOf(err) == providers.LoginRequired:
+		s.refuse(c.Secret, err)
+	}
+	return err
+}
+
+func (s *source) askRegistry(ctx context.Context, r providers.Request, c providers.Credential) error {
 	return s.explain(r.Host, registryauth.Verify(ctx, s.registry(r.Host), c, r.Grants))
 }
 

@@ -100,8 +100,80 @@ func TestPasswordThatIsNoTokenIsJudgedByTheRegistry(t *testing.T) {
 	if c := r.mint(r.open(gitlab.Options{}, r.withSecret("correct horse"), jane), r.request("")); c.Username != "jane" {
 		t.Errorf("%+v", c)
 	}
-	_, err := r.open(gitlab.Options{}, r.withSecret("battery staple"), jane).Mint(t.Context(), r.request(""))
+	s := r.open(gitlab.Options{}, r.withSecret("battery staple"), jane)
+	_, err := s.Mint(t.Context(), r.request("", pull("acme/app")))
 	r.wantError(err, providers.LoginRequired, "does not accept the token", "run: regmint login registry.gitlab.com")
+}
+
+// A pull needs the registry and its token server, and no API.
+func TestSavedLoginIsHandedOutWithoutAQuestion(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, fake.Options{})
+	pat := r.jane.Token(fake.TokenSpec{Name: "laptop", Scopes: registryScopes, Expires: r.cloud.Now().AddDate(0, 0, 30)})
+	s := r.open(gitlab.Options{}, r.withSecret(pat.Secret), func(a *providers.Account) { a.Username = "jane" })
+	c := r.mint(s, r.request(""))
+	if c.Username != "jane" || c.Secret.Reveal() != pat.Secret || !c.ExpiresAt.IsZero() || len(r.cloud.Requests()) != 0 {
+		t.Errorf("%+v after %d requests", c, len(r.cloud.Requests()))
+	}
+	l := s.(providers.Learner)
+	if known, ok := l.Learned(c); !ok || !known.ExpiresAt.IsZero() {
+		t.Errorf("%+v %v is known though nobody was asked", known, ok)
+	}
+	if err := r.verify(s, r.request(""), c); err != nil {
+		t.Fatal(err)
+	}
+	if known, ok := l.Learned(c); !ok || !known.ExpiresAt.Equal(pat.Expires()) {
+		t.Errorf("%+v %v, want %v", known, ok, pat.Expires())
+	}
+	before := len(r.cloud.Requests())
+	if c = r.mint(s, r.request("")); !c.ExpiresAt.Equal(pat.Expires()) || c.Username != "jane" || !strings.Contains(c.Origin, `"laptop"`) || len(r.cloud.Requests()) != before {
+		t.Errorf("%+v", c)
+	}
+	if known, ok := l.Learned(providers.Credential{Secret: providers.NewSecret("another")}); ok {
+		t.Errorf("%+v is known of another secret", known)
+	}
+}
+
+func TestSavedLoginThatTheRegistryRefusesIsNotHandedOutAgain(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, fake.Options{BanAfter: 30})
+	pat := r.jane.Token(fake.TokenSpec{Scopes: registryScopes})
+	s := r.open(gitlab.Options{}, r.withSecret(pat.Secret), func(a *providers.Account) { a.Username = "jane" })
+	c := r.mint(s, r.request(""))
+	pat.Revoke()
+	r.wantError(r.verify(s, r.request(""), c), providers.LoginRequired, "wrong, expired, revoked")
+	before := len(r.cloud.Requests())
+	for range 50 {
+		_, err := s.Mint(t.Context(), r.request(""))
+		r.wantError(err, providers.LoginRequired, "wrong, expired, revoked")
+		r.wantError(r.verify(s, r.request(""), c), providers.LoginRequired)
+	}
+	if n := len(r.cloud.Requests()) - before; n != 0 {
+		t.Errorf("a refused token was shown %d times more", n)
+	}
+	r.secrets["keyring:pat"] = r.jane.Token(fake.TokenSpec{Scopes: registryScopes}).Secret
+	r.mint(s, r.request("")) // another secret is another matter
+}
+
+func TestLoginsThatGitLabKeeps(t *testing.T) {
+	t.Parallel()
+	var p providers.LoginKeeper = gitlab.New()
+	for _, tt := range []struct {
+		user, secret string
+		want         bool
+	}{
+		{"jane", "glpat-0123456789abcdefghij", true}, {"", "glpat-0123456789abcdefghij", true}, {"jane", "correct horse", true},
+		{"deployer", "gldt-0123456789abcdefghij", true}, {"", "gldt-0123456789abcdefghij", false}, {"<token>", "refresh", false},
+	} {
+		ok, err := p.KeepsLogin(providers.Host{}, tt.user, providers.NewSecret(tt.secret))
+		if ok != tt.want || err != nil {
+			t.Errorf("%s with %.5s: %v, %v", tt.user, tt.secret, ok, err)
+		}
+	}
+	like := providers.Account{Options: &gitlab.Options{URL: "https://git.example.com", ClientID: "app"}}
+	if o, ok := p.LoginOptions(like).(*gitlab.Options); !ok || o.URL != "https://git.example.com" || o.ClientID != "" {
+		t.Errorf("%+v", o)
+	}
 }
 
 // Failures from one address can lock out all of it.
