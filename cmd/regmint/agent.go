@@ -46,17 +46,8 @@ func newAgentCmd(a *app) *cobra.Command {
 // agentStart asks again where it met an agent that was just ending: then there
 // is none, or the next one.
 func (a *app) agentStart(ctx context.Context) error {
-	for i := 1; ; i++ {
-		c, err := a.connectMain(ctx, true)
-		if err != nil {
-			return err
-		}
-		err = a.sayAgent(ctx, c)
-		_ = c.Close()
-		if !api.IsLost(err) || i == openTries || ctx.Err() != nil {
-			return err
-		}
-	}
+	connect := func(ctx context.Context) (*api.Client, error) { return a.connectMain(ctx, true) }
+	return again(ctx, connect, func(c *api.Client) error { return a.sayAgent(ctx, c) })
 }
 
 func (a *app) sayAgent(ctx context.Context, c *api.Client) error {

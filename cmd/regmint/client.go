@@ -112,6 +112,28 @@ func call(ctx context.Context, c *api.Client, method, path string, in, out any) 
 	return agentError(err)
 }
 
+// askAgain is one request for what may be asked twice: the next agent answers
+// where one is killed or replaced meanwhile.
+func (a *app) askAgain(ctx context.Context, method, path string, in, out any) error {
+	return again(ctx, a.connect, func(c *api.Client) error { return call(ctx, c, method, path, in, out) })
+}
+
+// again does f on a connection of its own, anew where the agent goes away under
+// it.
+func again(ctx context.Context, connect func(context.Context) (*api.Client, error), f func(*api.Client) error) error {
+	for i := 1; ; i++ {
+		c, err := connect(ctx)
+		if err != nil {
+			return err
+		}
+		err = f(c)
+		_ = c.Close()
+		if !api.IsLost(err) || i == openTries || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
 // order is one request whose answer is an api.Reply.
 func (a *app) order(ctx context.Context, c *api.Client, path string, in any) (api.Reply, error) {
 	var r api.Reply

@@ -42,14 +42,17 @@ func newRefreshCmd(a *app) *cobra.Command {
 // refresh drops host ("" is all) and asks for every key; the first failure
 // decides the exit code, the others are tried all the same.
 func (a *app) refresh(ctx context.Context, host string, keys []string) error {
+	if err := again(ctx, a.connect, func(c *api.Client) error {
+		_, err := a.order(ctx, c, "/v1/refresh", api.HostRequest{Host: host})
+		return err
+	}); err != nil {
+		return err
+	}
 	c, err := a.connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	if _, err := a.order(ctx, c, "/v1/refresh", api.HostRequest{Host: host}); err != nil {
-		return err
-	}
 	var first error
 	for _, key := range keys {
 		resp, err := askWithEnv(ctx, a.getRequest(key, false), (&link{a: a, c: c}).get)

@@ -106,12 +106,7 @@ func (a *app) agentStatus(ctx context.Context, host string) (api.Status, error) 
 	if host != "" {
 		path += "?host=" + url.QueryEscape(host)
 	}
-	c, err := a.connect(ctx)
-	if err != nil {
-		return st, err
-	}
-	defer c.Close()
-	if err := call(ctx, c, "GET", path, nil, &st); err != nil {
+	if err := a.askAgain(ctx, "GET", path, nil, &st); err != nil {
 		return st, err
 	}
 	a.sawVersion(st.Version)
@@ -166,13 +161,8 @@ type recentJSON struct {
 }
 
 func (a *app) recent(ctx context.Context, o statusOptions) error {
-	c, err := a.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
 	list := []api.Recent{}
-	if err := call(ctx, c, "GET", "/v1/recent", nil, &list); err != nil {
+	if err := a.askAgain(ctx, "GET", "/v1/recent", nil, &list); err != nil {
 		return err
 	}
 	if o.host != "" {
@@ -188,7 +178,7 @@ func (a *app) recent(ctx context.Context, o statusOptions) error {
 		return a.print("%s", recentTable(list, time.Local).render(a.colour()))
 	}
 	var st api.Status
-	if err := call(ctx, c, "GET", "/v1/status", nil, &st); err != nil {
+	if err := a.askAgain(ctx, "GET", "/v1/status", nil, &st); err != nil {
 		return err
 	}
 	a.sawVersion(st.Version)

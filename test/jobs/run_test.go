@@ -120,7 +120,9 @@ func TestKilledWrapperAndAgentAreSweptByTheNext(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w.run("", "regmint", "status")
+	if code, _, say := w.run("", "regmint", "status"); code != 0 {
+		t.Fatal(say)
+	}
 	// The wrapper may have started the next agent before it was killed: then
 	// the directory goes with that agent's next sweep, 15 s later.
 	for range 2 {
