@@ -99,11 +99,13 @@ func startArtifactRegistry(w *world, c *fakecloud.Cloud) *cloudRegistry {
 	}
 }
 
-// cloudClients speak TLS through a proxy.
-var cloudClients = []struct {
+// cloudClient is a client that speaks TLS through a proxy.
+type cloudClient struct {
 	client     string
 	push, pull func(w *world, ref string) []command
-}{
+}
+
+var cloudClients = []cloudClient{
 	{
 		"crane",
 		func(w *world, ref string) []command { return []command{cmd("crane", "push", w.path("image.tar"), ref)} },

@@ -36,7 +36,9 @@ func hubToken(secret func(n *street) (user, secret string)) func(*street, *world
 }
 
 func hubDevice(n *street, w *world, name string) guest {
-	n.enterCode(w, "docker.io", n.hub.Codes, func(code string) bool { return n.hub.Approve(code, n.bot) == nil })
+	n.alone(func() {
+		n.enterCode(w, "docker.io", n.hub.Codes, func(code string) bool { return n.hub.Approve(code, n.bot) == nil })
+	})
 	return n.atHub(name, "acme-bot")
 }
 
@@ -75,10 +77,7 @@ func gitHubApp(g *github.GitHub, w *world, name string) guest {
 // lay has a person push the images that a guest finds.
 func (n *street) lay(t *testing.T, g guest) {
 	t.Helper()
-	jane := newWorld(t)
-	jane.reach(t, n.cloud)
-	jane.configure()
-	clients[0].ready(t, jane)
+	jane := n.world(t, clients[:1])
 	jane.logIn("github", "ghcr.io", "jane", n.ghcr.User("jane").Classic(github.WritePackages).Secret)
 	for _, ref := range []string{g.image + ":" + g.given, g.closed} {
 		must(t, jane, cmd("regmint", "run", "-q", "--ca", jane.path("ca.pem"), "--", "crane", "push", jane.path("image.tar"), ref))
@@ -90,9 +89,11 @@ func (n *street) lay(t *testing.T, g guest) {
 func gitHubPair(n *street, w *world, name string) guest {
 	app := n.ghcr.App("tool-" + name)
 	w.configure(gitHubAccount(n.ghcr, fmt.Sprintf("client_id = %q", app.ClientID), `password = "keyring:pair"`))
-	n.ghcr.Set(func(o *github.Options) { o.AccessLife = shortLife })
-	n.enterCode(w, "ghcr.io", n.ghcr.Codes, func(code string) bool { return n.ghcr.Approve(code, n.ghcr.User("jane")) })
-	n.ghcr.Set(func(o *github.Options) { o.AccessLife = 8 * time.Hour })
+	n.alone(func() {
+		n.ghcr.Set(func(o *github.Options) { o.AccessLife = shortLife })
+		n.enterCode(w, "ghcr.io", n.ghcr.Codes, func(code string) bool { return n.ghcr.Approve(code, n.ghcr.User("jane")) })
+		n.ghcr.Set(func(o *github.Options) { o.AccessLife = 8 * time.Hour })
+	})
 	time.Sleep(shortLife)
 	g := atGitHub(n.ghcr, name, "jane")
 	g.over = func(t *testing.T) {
@@ -122,11 +123,6 @@ func gitLabJob(g *gitlab.GitLab, w *world, name string) guest {
 
 // atTheProxy pulls what the Dependency Proxy of the group has from Docker Hub.
 func atTheProxy(n *street, g guest) guest {
-	n.logins.Lock() // two guests may put the same image there
-	defer n.logins.Unlock()
-	if err := n.gitlab.Upstream("alpine:3.22"); err != nil {
-		n.t.Error(err)
-	}
 	g.image = n.gitlab.Host() + "/acme/dependency_proxy/containers/alpine"
 	g.given = "3.22"
 	g.done = func() []fakecloud.Done {
@@ -153,9 +149,11 @@ func gitLabPair(n *street, w *world, name string) guest {
 	_, jane, g := atGitLab(n.gitlab, name)
 	app := n.gitlab.Application("tool-"+name, registryScopes...)
 	w.configure(gitLabAccount(n.gitlab, fmt.Sprintf("client_id = %q", app.ClientID), `password = "keyring:pair"`))
-	n.gitlab.Set(func(o *gitlab.Options) { o.AccessLife = shortLife })
-	n.enterCode(w, n.gitlab.Registry(), n.gitlab.Codes, func(code string) bool { return n.gitlab.Approve(code, jane) == nil })
-	n.gitlab.Set(func(o *gitlab.Options) { o.AccessLife = 2 * time.Hour })
+	n.alone(func() {
+		n.gitlab.Set(func(o *gitlab.Options) { o.AccessLife = shortLife })
+		n.enterCode(w, n.gitlab.Registry(), n.gitlab.Codes, func(code string) bool { return n.gitlab.Approve(code, jane) == nil })
+		n.gitlab.Set(func(o *gitlab.Options) { o.AccessLife = 2 * time.Hour })
+	})
 	time.Sleep(shortLife)
 	g.over = func(t *testing.T) {
 		if c := n.gitlab.Counts(); c.Refreshes == 0 || c.ReusedRefresh != 0 || c.FamiliesKilled != 0 {

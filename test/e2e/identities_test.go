@@ -34,7 +34,7 @@ type street struct {
 	gitlab    *gitlab.GitLab
 	managed   *gitlab.GitLab // registry and GitLab have names of their own
 
-	logins sync.Mutex // one person at a time reads codes
+	one sync.Mutex // of alone
 }
 
 // registryScopes are those of GitLab's registry.
@@ -60,6 +60,9 @@ func newStreet(t *testing.T) *street {
 	n.acme.Add(n.bot, dockerhub.Admin)
 	for _, g := range []*github.GitHub{n.ghcr, n.ghe, n.ghes} {
 		g.Org("acme").Add(g.User("jane"))
+	}
+	if err := n.gitlab.Upstream("alpine:3.22"); err != nil {
+		t.Fatal(err)
 	}
 	base := newWorld(t)
 	base.reach(t, c)
@@ -101,7 +104,9 @@ var identities = []struct {
 	{"ghcr.io, GITHUB_TOKEN", func(n *street, w *world, name string) guest { return gitHubJob(n.ghcr, w, name) }},
 	{"ghcr.io, login with a code", func(n *street, w *world, name string) guest {
 		w.configure(gitHubAccount(n.ghcr, fmt.Sprintf("client_id = %q", n.ghcr.OAuthApp("tool").ClientID), `password = "keyring:ghcr"`))
-		n.enterCode(w, "ghcr.io", n.ghcr.Codes, func(code string) bool { return n.ghcr.Approve(code, n.ghcr.User("jane")) })
+		n.alone(func() {
+			n.enterCode(w, "ghcr.io", n.ghcr.Codes, func(code string) bool { return n.ghcr.Approve(code, n.ghcr.User("jane")) })
+		})
 		return atGitHub(n.ghcr, name, "jane")
 	}},
 	{"ghcr.io, expiring pair of a login with a code", gitHubPair},
@@ -159,7 +164,7 @@ var identities = []struct {
 	{"GitLab, glab", func(n *street, w *world, name string) guest {
 		_, jane, g := atGitLab(n.gitlab, name)
 		cli := n.gitlab.Glab(w.t)
-		cli.LogIn(w.t, w.path(".config", "glab-cli"), jane)
+		n.alone(func() { cli.LogIn(w.t, w.path(".config", "glab-cli"), jane) })
 		w.env["PATH"] = cli.Dir + ":" + w.env["PATH"]
 		w.configure(gitLabAccount(n.gitlab, "glab = true"))
 		return g
@@ -188,27 +193,41 @@ var identities = []struct {
 	}},
 }
 
-// TestEveryIdentityPushesAndPullsWithCraneAndDocker is the table of who gets
-// where, for the three products that people log in to.
-func TestEveryIdentityPushesAndPullsWithCraneAndDocker(t *testing.T) {
+// TestOnTheStreet has all tests that share one engine.
+func TestOnTheStreet(t *testing.T) {
 	need(t, "crane", "docker", "dockerd", "curl", "bash")
 	n := newStreet(t)
 	t.Run("all", func(t *testing.T) { // over before the street is
 		for i, id := range identities {
-			t.Run(id.name, func(t *testing.T) {
+			t.Run(id.name+" pushes and pulls with crane and docker", func(t *testing.T) {
 				t.Parallel()
-				w := newWorld(t)
-				w.reach(t, n.cloud)
-				w.configure()
-				for _, k := range clients[:2] {
-					k.ready(t, w)
-				}
-				w.env["DOCKER_HOST"] = "unix://" + n.engine.socket()
-				g := id.come(n, w, fmt.Sprintf("app%d", i))
-				g.visit(t, w)
+				w := n.world(t, clients[:2])
+				id.come(n, w, fmt.Sprintf("app%d", i)).visit(t, w)
 			})
 		}
+		n.logins(t)
 	})
+}
+
+// alone runs one function at a time: those that read codes, and those that
+// change or mind what lives how long.
+func (n *street) alone(f func()) {
+	n.one.Lock()
+	defer n.one.Unlock()
+	f()
+}
+
+// world is a person who lives here.
+func (n *street) world(t *testing.T, programs []client) *world {
+	t.Helper()
+	w := newWorld(t)
+	w.reach(t, n.cloud)
+	w.configure()
+	for _, k := range programs {
+		k.ready(t, w)
+	}
+	w.env["DOCKER_HOST"] = "unix://" + n.engine.socket()
+	return w
 }
 
 // visit is crane and docker pushing and pulling in a job.
@@ -267,8 +286,15 @@ func (w *world) secretFile(text string) string {
 // enterCode is a login on a terminal, and a person who enters its code.
 func (n *street) enterCode(w *world, host string, codes func() []string, approve func(string) bool) {
 	w.t.Helper()
-	n.logins.Lock()
-	defer n.logins.Unlock()
+	out := n.withCode(w, cmd("regmint", "login", "--no-browser", "--no-wire", host), codes, approve)
+	if !strings.Contains(out, "logged in to "+host) {
+		w.t.Fatal(out)
+	}
+}
+
+// withCode runs on a terminal what shows a code, while a person enters that.
+func (n *street) withCode(w *world, c command, codes func() []string, approve func(string) bool) string {
+	w.t.Helper()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -279,11 +305,12 @@ func (n *street) enterCode(w *world, host string, codes func() []string, approve
 		}
 		w.t.Error("no code was asked for")
 	}()
-	p := w.process(w.t.Context(), cmd("regmint", "login", "--no-browser", "--no-wire", host))
+	p := w.process(w.t.Context(), c)
 	p.Cancel, p.WaitDelay = nil, 0
 	out, err := terminal.Run(w.t, p, commandLimit)
 	<-done
-	if err != nil || !strings.Contains(out, "logged in to "+host) {
-		w.t.Fatalf("%v\n%s", err, out)
+	if err != nil {
+		w.t.Fatalf("%s: %v\n%s", c, err, out)
 	}
+	return out
 }
