@@ -262,7 +262,8 @@ func netReason(te *TransportError, red redactor, err error) {
 		te.Reason = "connection reset"
 	case errors.Is(err, errHostUnreach), errors.Is(err, errNetUnreach):
 		te.Reason = "no route to the host"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), strings.Contains(err.Error(), "server closed"):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), strings.Contains(err.Error(), "server closed"),
+		strings.Contains(err.Error(), "client conn could not be established"): // a client certificate that was asked for, in TLS 1.3
 		te.Reason = "the server closed the connection"
 	case strings.Contains(err.Error(), "malformed"), strings.Contains(err.Error(), "gzip"), strings.Contains(err.Error(), "chunk"):
 		te.Reason, te.passing = "the answer is no valid HTTP", false

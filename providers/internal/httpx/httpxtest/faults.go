@@ -115,8 +115,10 @@ func brokenServers() []Fault {
 			return NewCA(t).Server(t, http.NotFoundHandler()).Listener.Addr().String()
 		}},
 		{Name: "TLS asks for a client certificate", Kind: providers.Unavailable, Want: "tls: ", Server: func(t testing.TB, ca *CA) string {
+			// In TLS 1.3 the client is done before the server refuses, and the
+			// first request may meet a closed connection in place of the alert.
 			s := ca.ServerWith(t, http.NotFoundHandler(), &tls.Config{
-				ClientAuth:   tls.RequireAnyClientCert,
+				ClientAuth: tls.RequireAnyClientCert, MaxVersion: tls.VersionTLS12,
 				Certificates: []tls.Certificate{ca.Leaf(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour), "127.0.0.1")},
 			})
 			return s.Listener.Addr().String()
@@ -146,15 +148,13 @@ func huge(w http.ResponseWriter, _ *http.Request) {
 func bomb() http.HandlerFunc {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
-	zeros := make([]byte, 1<<20)
-	for range 64 {
-		_, _ = z.Write(zeros)
-	}
+	_, _ = z.Write(make([]byte, 1<<20))
 	_ = z.Close()
+	all := bytes.Repeat(b.Bytes(), 64) // members that follow each other are one stream (RFC 1952)
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(b.Bytes())
+		_, _ = w.Write(all)
 	}
 }
 
