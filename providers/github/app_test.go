@@ -35,6 +35,7 @@ func (w *world) made(c providers.Credential) fake.Minted {
 }
 
 func TestInstallationTokensAreNarrowedByRightAndRepository(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.g.Package("acme/other")
 	a := w.g.App("minter")
@@ -79,6 +80,7 @@ func TestInstallationTokensAreNarrowedByRightAndRepository(t *testing.T) {
 }
 
 func TestInstallationsAreFoundInEveryWay(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.g.App("minter")
 	in := a.Install("acme", fake.Write, "app")
@@ -115,6 +117,7 @@ func TestInstallationsAreFoundInEveryWay(t *testing.T) {
 }
 
 func TestPrivateKeysComeInEveryForm(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.g.App("minter")
 	a.Install("acme", fake.Write)
@@ -140,6 +143,7 @@ func TestPrivateKeysComeInEveryForm(t *testing.T) {
 }
 
 func TestAWrongClockIsMendedOnceByGitHubs(t *testing.T) {
+	t.Parallel()
 	for _, skew := range []time.Duration{-time.Hour, time.Hour} {
 		w := newWorld(t)
 		a := w.g.App("minter")
@@ -164,6 +168,7 @@ func TestAWrongClockIsMendedOnceByGitHubs(t *testing.T) {
 }
 
 func TestADeniedPullOfAnAppIsExplained(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.g.App("minter")
 	a.Install("acme", fake.Write)
@@ -182,6 +187,7 @@ func TestADeniedPullOfAnAppIsExplained(t *testing.T) {
 }
 
 func TestAnAppsNativeTokenMayDelete(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.g.App("minter")
 	a.Install("acme", fake.Write)

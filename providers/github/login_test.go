@@ -120,6 +120,7 @@ func TestFiftyRefreshesOfAPairAreOne(t *testing.T) {
 }
 
 func TestGhsLoginIsOfferedWhereItMayUsePackages(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	link := "https://github.com/settings/tokens/new?scopes=read:packages,write:packages&description=regmint"
 	_, err := w.logIn(&person{}, &github.Options{}, providers.LayerSaved)
@@ -151,6 +152,7 @@ func TestGhsLoginIsOfferedWhereItMayUsePackages(t *testing.T) {
 }
 
 func TestALoginOfAnAppTriesItsKey(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.g.App("minter")
 	a.Install("acme", fake.Write)

@@ -3,8 +3,6 @@
 package github_test
 
 import (
-	"errors"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -16,19 +14,8 @@ import (
 	fake "github.com/regmint/regmint/test/fakecloud/github"
 )
 
-func TestHostsAreRecognisedByTheirWholeName(t *testing.T) { // H25, H28, H29
-	for host, want := range map[string]bool{
-		"ghcr.io": true, "docker.pkg.github.com": true, "containers.octo.ghe.com": true,
-		"ghcr.io.evil.example": false, "xghcr.io": false, "ghcr.io:8443": false, "containers.ghe.com": false, "a.containers.octo.ghe.com": false,
-		"octo.ghe.com": false, "containers.octo.ghe.com.evil.example": false, "github.com": false, "containers.github.corp.example": false,
-	} {
-		if got := github.New().Match(httpxtest.Host(t, host)); got != want {
-			t.Errorf("%s: %v", host, got)
-		}
-	}
-}
-
 func TestAClassicTokenTellsItsOwnerAndItsEnd(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	end := w.c.Now().Add(72 * time.Hour).UTC().Truncate(time.Second)
 	pat := w.jane.Classic(fake.WritePackages).Expire(end)
@@ -53,6 +40,7 @@ func TestAClassicTokenTellsItsOwnerAndItsEnd(t *testing.T) {
 }
 
 func TestTokensThatCannotWorkAreRefusedEarly(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for name, x := range map[string]struct {
 		secret string
@@ -78,18 +66,8 @@ func TestTokensThatCannotWorkAreRefusedEarly(t *testing.T) {
 	}
 }
 
-func TestTheRetiredRegistrySaysWhereItsImagesWent(t *testing.T) {
-	w := newWorld(t)
-	w.host = "docker.pkg.github.com"
-	w.ambient()
-	_, err := w.open(&github.Options{}, "").Mint(t.Context(), w.request())
-	w.refused(err, providers.Misconfigured, "retired", "ghcr.io/OWNER/IMAGE")
-	if n := len(w.c.Requests()); n != 0 {
-		t.Errorf("%d requests", n)
-	}
-}
-
 func TestGITHUB_TOKENIsBoundToItsServersRegistryAndToJobs(t *testing.T) { // rule 12
+	t.Parallel()
 	w := newWorld(t)
 	job := w.g.Job("acme/app", w.jane, fake.Write)
 	try := func(env ...string) (providers.Credential, error) {
@@ -133,6 +111,7 @@ func TestGITHUB_TOKENIsBoundToItsServersRegistryAndToJobs(t *testing.T) { // rul
 }
 
 func TestConfiguredAccountsReadNothingOfACaller(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	job := w.g.Job("acme/app", w.jane, fake.Write)
 	w.ambient(job.Env()...)
@@ -141,44 +120,8 @@ func TestConfiguredAccountsReadNothingOfACaller(t *testing.T) {
 	w.refused(err, providers.LoginRequired, "no token is saved")
 }
 
-func TestEnterpriseServersAreAskedUnderTheirOwnNames(t *testing.T) {
-	for host, x := range map[string]struct{ web, api, server string }{
-		"containers.github.corp.example": {"github.corp.example", "github.corp.example", ""},
-		"containers.octo.ghe.com":        {"octo.ghe.com", "api.octo.ghe.com", ""},
-		"registry.corp.example":          {"github.corp.example", "github.corp.example", "https://github.corp.example"},
-	} {
-		t.Run(host, func(t *testing.T) {
-			w := worldOf(t, fake.Options{Host: x.web, Registry: host})
-			pat := w.jane.Classic(fake.WritePackages)
-			s := w.open(&github.Options{Server: x.server}, pat.Secret)
-			if c := w.mint(s); c.Username != "jane" {
-				t.Errorf("%+v", c)
-			}
-			if got := w.c.Reached(); len(got) != 1 || got[0] != x.api {
-				t.Errorf("reached %q", got)
-			}
-			c := w.mint(s)
-			if err := s.(providers.Verifier).Verify(t.Context(), w.request(), c); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	w := newWorld(t) // actions/runner#1291: the token of one GitHub at another's registry
-	_, err := w.open(&github.Options{Server: "github.corp.example"}, w.jane.Classic(fake.WritePackages).Secret).Mint(t.Context(), w.request())
-	w.refused(err, providers.Misconfigured, "github.corp.example")
-	w.host = "registry.evil.example"
-	w.edit = func(a *providers.Account) {
-		p, err := providers.ParsePattern("*.evil.example")
-		if err != nil {
-			t.Fatal(err)
-		}
-		a.Hosts = []providers.Pattern{p}
-	}
-	_, err = w.open(&github.Options{}, w.jane.Classic(fake.WritePackages).Secret).Mint(t.Context(), w.request())
-	w.refused(err, providers.Misconfigured, "wildcard")
-}
-
 func TestARefusalOfTheRegistryIsLookedInto(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	pat := w.jane.Classic(fake.WritePackages)
 	s := w.open(&github.Options{}, pat.Secret)
@@ -195,171 +138,4 @@ func TestARefusalOfTheRegistryIsLookedInto(t *testing.T) {
 	s = w.open(&github.Options{}, "")
 	err = s.(providers.Verifier).Verify(t.Context(), w.request("acme/app=pull"), w.mint(s))
 	w.refused(err, providers.Denied, "Manage Actions access")
-}
-
-func TestATokenServesWhileTheAPIDoesNot(t *testing.T) {
-	w := newWorld(t)
-	for _, f := range []fakecloud.Fault{
-		{Status: http.StatusForbidden, Body: `{"message":"API rate limit exceeded"}`},
-		{Status: http.StatusOK, Body: "<html>single sign-on</html>"}, // H53
-		{Status: http.StatusOK, Body: `{"login":"evil:name"}`},
-		{Cut: true},
-	} {
-		w.c.ClearFaults()
-		f.Host = "api.github.com"
-		w.c.Inject(f)
-		c := w.mint(w.open(&github.Options{}, w.jane.Classic(fake.WritePackages).Secret))
-		if c.Username != "x-access-token" || !c.ExpiresAt.IsZero() {
-			t.Errorf("%+v: %+v", f, c)
-		}
-	}
-}
-
-func TestNativeTokensAreRefusedByUsWithTheScopeNamed(t *testing.T) {
-	w := newWorld(t)
-	for _, x := range []struct {
-		scopes []string
-		grants []string
-		lacks  string
-	}{
-		{[]string{fake.ReadPackages, fake.DeletePackages}, nil, ""},
-		{[]string{fake.WritePackages}, nil, "delete:packages"},
-		{[]string{fake.WritePackages}, []string{"acme/app=delete"}, "delete:packages"},
-		{[]string{fake.DeletePackages}, nil, "read:packages"},
-		{[]string{fake.ReadPackages}, []string{"acme/app=pull"}, ""},
-	} {
-		s := w.open(&github.Options{}, w.jane.Classic(x.scopes...).Secret)
-		n, err := s.(providers.NativeMinter).MintNative(t.Context(), w.request(x.grants...))
-		if checked := s.(providers.NativeChecker).CheckNative(t.Context(), w.request(x.grants...)); (checked == nil) != (err == nil) {
-			t.Errorf("%v: check says %v", x, checked)
-		}
-		if x.lacks != "" {
-			w.refused(err, providers.Denied, "no scope "+x.lacks)
-			continue
-		}
-		if err != nil || n.Secret.IsZero() || n.Env[0].Name != "GH_TOKEN" || n.Env[1].Name != "WERF_REPO_GITHUB_TOKEN" {
-			t.Errorf("%v: %v %v", x, n.Env, err)
-		}
-	}
-}
-
-func TestGhAbsentLoggedOutAndWithoutScopesIsALineEach(t *testing.T) {
-	w := newWorld(t)
-	s := w.open(&github.Options{GH: true}, "")
-	_, err := s.Mint(t.Context(), w.request())
-	w.refused(err, providers.Misconfigured, "gh is not installed")
-	gh := w.gh()
-	s = w.open(&github.Options{GH: true}, "")
-	_, err = s.Mint(t.Context(), w.request())
-	w.refused(err, providers.LoginRequired, "gh is not logged in to github.com", "run: gh auth login -h github.com -s read:packages,write:packages")
-	token := gh.LogIn(w.jane)
-	_, err = s.Mint(t.Context(), w.request())
-	w.refused(err, providers.Denied, "no scope read:packages", "run: gh auth refresh -h github.com -s read:packages,write:packages")
-	token.Revoke()
-	_, err = s.Mint(t.Context(), w.request())
-	w.refused(err, providers.LoginRequired, "run: gh auth login")
-	gh.LogIn(w.jane, "repo", fake.WritePackages)
-	if c := w.mint(s); c.Username != "jane" || !strings.HasPrefix(c.Secret.Reveal(), "gho_") || c.Origin != "gh login of jane" {
-		t.Errorf("%+v", c)
-	}
-	_, err = s.(providers.NativeMinter).MintNative(t.Context(), w.request())
-	w.refused(err, providers.Denied, "run: gh auth refresh -h github.com -s read:packages,delete:packages")
-	_, err = w.open(&github.Options{GH: true, GHUser: "bob"}, "").Mint(t.Context(), w.request())
-	w.refused(err, providers.LoginRequired, "as bob")
-	for _, call := range gh.Calls() {
-		if strings.Join(call[:4], " ") != "auth token --hostname github.com" {
-			t.Errorf("%q", call)
-		}
-	}
-}
-
-func TestOptionsThatCannotWorkAreNamed(t *testing.T) {
-	w := newWorld(t)
-	key := providers.SecretRef{Scheme: "env", Value: "KEY"}
-	for name, o := range map[string]github.Options{
-		"gh and a key":         {GH: true, PrivateKey: key, AppID: "1"},
-		"gh_user alone":        {GHUser: "jane"},
-		"gh_path relative":     {GH: true, GHPath: "gh"},
-		"gh_user as an option": {GH: true, GHUser: "--hostname"},
-		"a key without an App": {PrivateKey: key},
-		"an App without a key": {AppID: "1"},
-		"app_id":               {AppID: "x", PrivateKey: key},
-		"installation":         {AppID: "1", PrivateKey: key, Installation: "a/b/c"},
-		"installation with ..": {AppID: "1", PrivateKey: key, Installation: "../x"},
-		"both installations":   {AppID: "1", PrivateKey: key, Installation: "a", InstallationID: "1"},
-		"server with a path":   {Server: "https://github.corp.example/api"},
-		"server by http":       {Server: "http://github.corp.example"},
-		"a scope with a blank": {Scopes: []string{"read:packages write:packages"}},
-	} {
-		if _, err := github.New().Open(w.account(&o, ""), w.deps); providers.KindOf(err) != providers.Misconfigured || err == nil {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	for _, o := range []github.Options{{AppID: "1", PrivateKey: key}, {GH: true}} {
-		if _, err := github.New().Open(w.account(&o, "x"), w.deps); err == nil {
-			t.Errorf("%+v beside a password", o)
-		}
-	}
-}
-
-func TestFetchedTokensAreKnownByTheirPrefix(t *testing.T) {
-	now := time.Now()
-	for _, x := range []struct {
-		host, user, secret string
-		life               time.Duration
-	}{
-		{"ghcr.io", "x-access-token", "ghs_x", time.Hour},
-		{"ghcr.io", "x-access-token", "", time.Hour},
-		{"ghcr.io", "jane", "ghs_x", 24 * time.Hour},
-		{"ghcr.io", "jane", "ghp_x", 0},
-		{"ghcr.io", "x-access-token", "ghp_x", 0},
-		{"ghcr.io", "jane", "", 0},
-		{"containers.github.corp.example", "jane", "ghs_x", 24 * time.Hour},
-	} {
-		life, ok := github.New().MintedUser(httpxtest.Host(t, x.host), x.user, providers.NewSecret(x.secret), now)
-		if life != x.life || ok != (x.life > 0) {
-			t.Errorf("%+v: %s %v", x, life, ok)
-		}
-	}
-}
-
-func TestFaultsOfTheAPIAreWordedAndLeakNothing(t *testing.T) { // the fault matrix
-	w := newWorld(t)
-	a := w.g.App("minter")
-	a.Install("acme", fake.Write)
-	ca := httpxtest.NewCA(t)
-	for _, f := range httpxtest.Faults() {
-		t.Run(f.Name, func(t *testing.T) {
-			t.Parallel()
-			deps, log := httpxtest.Deps(t, map[string]string{"env:KEY": a.Key, "keyring:work": "ghp_" + strings.Repeat("c", 36)})
-			deps.Network = providers.Network{CAFile: ca.File()}
-			pat, err := providers.ParsePattern("reg.example")
-			if err != nil {
-				t.Fatal(err)
-			}
-			acc := providers.Account{Name: "work", Hosts: []providers.Pattern{pat}, Endpoint: "https://" + f.Start(t, ca), NoProxy: "*"}
-			acc.Options = &github.Options{AppID: "1", PrivateKey: providers.SecretRef{Scheme: "env", Value: "KEY"}, Installation: "acme"}
-			s, err := github.New().Open(acc, deps)
-			if err != nil {
-				t.Fatal(err)
-			}
-			ctx, cancel := contextOf(t, httpxtest.Limit(f))
-			defer cancel()
-			_, err = s.Mint(ctx, providers.Request{Host: httpxtest.Host(t, "reg.example")})
-			e, ok := errors.AsType[*providers.Error](err)
-			if !ok || e.Host.String() != "reg.example" {
-				t.Fatalf("%T %v", err, err)
-			}
-			want := f.Kind
-			if want == providers.LoginRequired { // an App has no login: its key is wrong
-				want = providers.Misconfigured
-			}
-			if want != "" && e.Kind != want || !strings.Contains(err.Error(), f.Want) {
-				t.Errorf("%s: %v, want %s %q", e.Kind, err, want, f.Want)
-			}
-			if l := httpxtest.Leaks(err.Error()+log.String(), a.Key[100:160]); len(l) > 0 {
-				t.Error("the key leaks")
-			}
-		})
-	}
 }
