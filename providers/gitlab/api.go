@@ -3,6 +3,7 @@
 package gitlab
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,7 +23,7 @@ type call struct {
 	path   string // below /api/v4, escaped
 	as     token
 	body   any
-	into   any
+	into   any // nil: the answer is 204
 }
 
 func (s *source) call(ctx context.Context, c call) error {
@@ -49,10 +50,9 @@ func (s *source) call(ctx context.Context, c call) error {
 	if err != nil {
 		return s.explain(c.host, err)
 	}
-	if c.into == nil {
-		return nil
-	}
-	if json.Unmarshal(res.Body, c.into) != nil {
+	switch {
+	case c.into == nil && res.Status == http.StatusNoContent:
+	case c.into == nil, json.Unmarshal(res.Body, c.into) != nil, string(bytes.TrimSpace(res.Body)) == "null":
 		return s.notGitLab(c.host, c.what, res)
 	}
 	return nil
@@ -93,13 +93,17 @@ func (i info) expires() time.Time {
 	return t
 }
 
-// checkLimit bounds what a look at the account's own token may take.
-const checkLimit = 4 * time.Second
+// checkLimit bounds what a look at the account's own token may take of the time
+// of a caller who has a deadline.
+const checkLimit = 5 * time.Second
 
 // self asks GitLab what an access token is.
 func (s *source) self(ctx context.Context, h providers.Host, t token) (info, error) {
 	var i info
 	err := s.call(ctx, call{host: h, what: "look at the token", path: "/personal_access_tokens/self", as: t, into: &i})
+	if err == nil && i.ID == 0 {
+		err = s.fail(h, providers.Unavailable, "", errors.New("look at the token: GitLab describes no token"))
+	}
 	return i, err
 }
 
@@ -109,8 +113,11 @@ func (s *source) look(ctx context.Context, h providers.Host, t *token) error {
 	if err := s.refusedLately(t.secret); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, checkLimit)
-	defer cancel()
+	if _, hurried := ctx.Deadline(); hurried {
+		short, cancel := context.WithTimeout(ctx, checkLimit)
+		defer cancel()
+		ctx = short
+	}
 	i, err := s.self(ctx, h, *t)
 	if err == nil {
 		t.tell(i)

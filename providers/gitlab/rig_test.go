@@ -4,10 +4,13 @@ package gitlab_test
 
 import (
 	"context"
+	"flag"
 	"io/fs"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/regmint/regmint/providers"
 	"github.com/regmint/regmint/providers/gitlab"
@@ -15,6 +18,15 @@ import (
 	"github.com/regmint/regmint/test/fakecloud"
 	fake "github.com/regmint/regmint/test/fakecloud/gitlab"
 )
+
+// TestMain lets the tests that wait do so together.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "12"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
 
 // rig is an instance with the project acme/app, which jane maintains.
 type rig struct {
@@ -31,6 +43,7 @@ type rig struct {
 func newRig(t *testing.T, o fake.Options) *rig {
 	t.Helper()
 	c := fakecloud.Start(t)
+	c.Advance(untilNoon(c.Now())) // expiries are days: no test passes midnight
 	r := &rig{t: t, cloud: c, gl: fake.New(c, o), secrets: map[string]string{}}
 	r.jane, r.app = r.gl.User("jane"), r.gl.Project("acme/app")
 	r.app.Add(r.jane, fake.Maintainer)
@@ -38,6 +51,15 @@ func newRig(t *testing.T, o fake.Options) *rig {
 	r.deps.Network = providers.Network{HTTPSProxy: c.ProxyURL(), CAFile: c.CAFile(t)}
 	r.deps.Now = c.Now
 	return r
+}
+
+// untilNoon is how long it is until the next noon, UTC.
+func untilNoon(now time.Time) time.Duration {
+	noon := now.UTC().Truncate(24 * time.Hour).Add(12 * time.Hour)
+	if noon.Before(now) {
+		noon = noon.Add(24 * time.Hour)
+	}
+	return noon.Sub(now)
 }
 
 func (r *rig) account(o gitlab.Options, edit ...func(*providers.Account)) providers.Account {

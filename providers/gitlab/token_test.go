@@ -3,7 +3,6 @@
 package gitlab_test
 
 import (
-	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -334,37 +333,4 @@ func TestNativeJobTokenIsMarkedAndForItsOwnProjectAlone(t *testing.T) {
 			t.Errorf("%s: %v", repository, err)
 		}
 	}
-}
-
-// T1: every fault of GitLab is an error with a kind, in time, without a secret.
-func TestEveryFaultOfTheAPIHasAKind(t *testing.T) {
-	t.Parallel()
-	for _, f := range httpxtest.Faults() {
-		t.Run(f.Name, func(t *testing.T) {
-			ca := httpxtest.NewCA(t)
-			addr := f.Start(t, ca)
-			d, log := httpxtest.Deps(t, map[string]string{"keyring:pat": canary})
-			host := httpxtest.Host(t, "reg.example")
-			a := providers.Account{
-				Name: "x", CAFile: ca.File(), HTTPSProxy: httpxtest.Proxy(t, 200, addr, nil).URL, Password: providers.SecretRef{Scheme: "keyring", Value: "pat"},
-				Options: &gitlab.Options{URL: "https://127.0.0.1", Project: "acme/app"},
-			}
-			s, err := gitlab.New().Open(a, d)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, err = s.Mint(t.Context(), providers.Request{Host: host, Job: "j"})
-			e, ok := errorOf(err)
-			if !ok || e.Host != host {
-				t.Fatalf("%v", err)
-			}
-			if l := httpxtest.Leaks(err.Error()+log.String(), canary); len(l) > 0 {
-				t.Errorf("secret in %v", err)
-			}
-		})
-	}
-}
-
-func errorOf(err error) (*providers.Error, bool) {
-	return errors.AsType[*providers.Error](err)
 }
