@@ -65,19 +65,32 @@ func (f failure) response() *api.GetResponse {
 
 // fail answers a failed get: an error, or not found where the account, the
 // policy or the link says that clients go on without a login.
-func (c *Core) fail(s *snapshot, q asked, soft bool, err error) *api.GetResponse {
+func (c *Core) fail(s *snapshot, j *job, q asked, soft bool, err error) *api.GetResponse {
 	f := failure{host: q.host, err: err, at: c.now()}
 	if providers.KindOf(err) == providers.NoAccount {
 		return &api.GetResponse{Outcome: api.NotFound, Message: message(q.host, err)}
 	}
 	r := f.response()
-	if soft || q.account.OnFailure == providers.OnFailureAnonymous ||
-		(q.account.OnFailure == "" && s.cfg.Policy.OnFailure == providers.OnFailureAnonymous) {
+	if soft || goesOn(s, j, q, err) {
 		c.count.softened.Add(1)
 		c.o.Log.Warn("answered not found for a failure", "host", q.host.String(), "account", q.account.Name, "reason", r.Message)
 		r.Outcome = api.NotFound
 	}
 	return r
+}
+
+// goesOn says whether account or policy let clients go on without a login. A job
+// with a login that has ended does not: its pulls would fail later, of a limit
+// or of rights, with another message.
+func goesOn(s *snapshot, j *job, q asked, err error) bool {
+	if j != nil && providers.KindOf(err) == providers.LoginRequired {
+		return false
+	}
+	says := q.account.OnFailure
+	if says == "" {
+		says = s.cfg.Policy.OnFailure
+	}
+	return says == providers.OnFailureAnonymous
 }
 
 // noteFailure remembers what keeps an account from answering. What only this one

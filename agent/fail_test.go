@@ -127,3 +127,28 @@ func TestWhereNobodyIsTheNextStepIsNamed(t *testing.T) {
 		t.Errorf("%d characters: %s", len([]rune(got)), got)
 	}
 }
+
+// on_failure = "anonymous" is for laptops where a login has ended: in a job that
+// is an error. What passes by itself lets clients go on in both.
+func TestAJobWhoseLoginHasEndedDoesNotGoOnWithoutIt(t *testing.T) {
+	for kind, want := range map[providers.Kind]string{providers.LoginRequired: api.Failed, providers.Unavailable: api.NotFound} {
+		for _, policy := range []bool{false, true} {
+			r := newRig(t, account("a", "reg.example"))
+			if policy {
+				r.cfg.Policy.OnFailure = providers.OnFailureAnonymous
+			} else {
+				r.cfg.Accounts[0].OnFailure = providers.OnFailureAnonymous
+			}
+			if err := r.Reload(); err != nil {
+				t.Fatal(err)
+			}
+			r.p.err = &providers.Error{Kind: kind, Err: errors.New("no")}
+			j := r.job(api.JobRequest{}, nil)
+			r.want(nil, "reg.example", api.NotFound, "")
+			r.want(j, "reg.example", want, "")
+			if resp := r.ask(j, api.GetRequest{Key: "reg.example", Soft: true}); resp.Outcome != api.NotFound {
+				t.Errorf("%s: a soft link got %+v", kind, resp)
+			}
+		}
+	}
+}

@@ -160,17 +160,17 @@ func (c *Core) beyond(ctx context.Context, s *snapshot, j *job, q asked, req *ap
 		}
 	}
 	if !ambient || providers.KindOf(err) != providers.NoAccount {
-		return c.fail(s, q, req.Soft, err), q, nil
+		return c.fail(s, j, q, req.Soft, err), q, nil
 	}
 	if a, ok := j.carried(q.host); ok && !req.Native {
 		if next, ok := c.instead(s, q, a); ok {
 			next.until = j.until(a)
 			if err := c.ended(next); err != nil {
-				return c.fail(s, next, req.Soft, err), next, nil
+				return c.fail(s, j, next, req.Soft, err), next, nil
 			}
 			resp, next, second := c.serve(ctx, s, j, next, req)
 			if second != nil && !errors.Is(second, errStale) {
-				return c.fail(s, next, req.Soft, second), next, nil
+				return c.fail(s, j, next, req.Soft, second), next, nil
 			}
 			return resp, next, second
 		}
@@ -241,7 +241,7 @@ func (c *Core) ask(s *snapshot, j *job, req *api.GetRequest) (asked, *api.GetRes
 			}
 			return q, c.behind(s, j, key.Host, req)
 		}
-		return q, c.fail(s, q, req.Soft, err)
+		return q, c.fail(s, j, q, req.Soft, err)
 	}
 	if sp, ok := s.spareOf(q.host); ok && sp.Name == q.account.Name && q.account.Layer == providers.LayerSaved {
 		q.until = sp.Until
@@ -250,14 +250,14 @@ func (c *Core) ask(s *snapshot, j *job, req *api.GetRequest) (asked, *api.GetRes
 	if q.account.Layer == providers.LayerJobLogin || q.account.Layer == providers.LayerCarried {
 		q.until = j.until(q.account)
 		if err := c.ended(q); err != nil {
-			return q, c.fail(s, q, req.Soft, err)
+			return q, c.fail(s, j, q, req.Soft, err)
 		}
 	}
 	if q.provider == nil {
-		return q, c.fail(s, q, req.Soft, &providers.Error{Kind: providers.Misconfigured, Host: q.host, Err: errors.New("account " + q.account.Name + " names the unknown provider " + q.account.Provider)})
+		return q, c.fail(s, j, q, req.Soft, &providers.Error{Kind: providers.Misconfigured, Host: q.host, Err: errors.New("account " + q.account.Name + " names the unknown provider " + q.account.Provider)})
 	}
 	if q.grants, err = grants(j, q, target); err != nil {
-		return q, c.fail(s, q, req.Soft, err)
+		return q, c.fail(s, j, q, req.Soft, err)
 	}
 	c.remember(q)
 	return q, nil
