@@ -57,7 +57,7 @@ type Options struct {
 	BearerLife     time.Duration // tokens of auth.docker.io; 300 s
 	APILife        time.Duration // tokens of /v2/auth/token and /v2/users/login; 10 min
 	AccessLife     time.Duration // OAuth access tokens; 1 h
-	Grace          time.Duration // those work on for so long after their end; 0
+	Grace          time.Duration // those and federated ones work on for so long after their end; 0
 	DeviceLife     time.Duration // device codes; 15 min
 	DeviceInterval time.Duration // what device code clients are told to wait; 5 s
 	// FederatedLife is what federated tokens live whatever was asked for; 0 = as

@@ -280,7 +280,7 @@ func (h *Hub) serveIdentity() {
 				d = h.options.FederatedLife
 			}
 			fakecloud.WriteJSON(w, http.StatusOK, map[string]any{
-				"access_token": h.sign(jwt.MapClaims{"iss": "https://" + IdentityHost, "aud": "docker", "sub": con.org.Name, "connection_id": con.ID}, d),
+				"access_token": h.sign(jwt.MapClaims{"iss": "https://" + IdentityHost, "aud": "docker", "sub": con.org.Name, "connection_id": con.ID}, d+h.options.Grace),
 				"token_type":   "Bearer", "expires_in": int(d / time.Second), "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
 			})
 		}
