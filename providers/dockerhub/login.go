@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/regmint/regmint/providers"
@@ -116,8 +117,8 @@ func try(ctx context.Context, q providers.LoginRequest) (providers.LoginResult, 
 	return providers.LoginResult{Account: q.Account, Who: c.Username}, nil
 }
 
-// whereTokens says where a person finds the token that was made with a login.
-const whereTokens = "the access token made with the login: delete it in Docker Home, Account settings, Personal access tokens"
+// madeToken says where a person finds the token that was made with a login.
+const madeToken = "the access token made with the login: delete it in Docker Home, Account settings, Personal access tokens"
 
 // EndLogin implements providers.Ender: the session ends as by docker logout. The
 // access token made with it goes on: nothing is known that would delete it by
@@ -127,19 +128,19 @@ func (Provider) EndLogin(ctx context.Context, q providers.EndRequest) providers.
 	if !ok {
 		return providers.Ended{}
 	}
-	out := providers.Ended{}
-	if p.Made != "" {
-		out.Left = whereTokens
-	}
+	var left []string
 	s, err := open(unsaved(q.Account), q.Deps)
 	if err == nil {
 		err = s.end(ctx, q.Host, p)
 	}
+	out := providers.Ended{What: "the login at Docker Hub"}
 	if err != nil {
-		out.Left = "the login at Docker Hub, which did not answer; and " + out.Left
-		return out
+		out.What, left = "", append(left, "the login at Docker Hub: it did not answer")
 	}
-	out.What = "the login at Docker Hub"
+	if p.Made != "" {
+		left = append(left, madeToken)
+	}
+	out.Left = strings.Join(left, "; ")
 	return out
 }
 

@@ -92,6 +92,15 @@ func TestAPIRefusalsSayWhatToDo(t *testing.T) {
 	if n := r.calls(hub.APIHost, "/v2/users/login"); n != 1 {
 		t.Errorf("a token was shown to the endpoint of passwords: %d", n)
 	}
+	for text, hint := range map[string]string{
+		"SSO is enforced for this organisation": "access tokens alone", "Please use single sign-on.": "access tokens alone",
+		"no account is associated with this name": "; run: regmint login",
+	} {
+		r.cloud.Inject(fakecloud.Fault{Host: hub.APIHost, Status: http.StatusUnauthorized, Body: `{"detail":"` + text + `"}`})
+		_, err = r.open(r.as("acme-bot", "correct-horse-battery")).MintNative(t.Context(), request(t))
+		r.fails(err, providers.LoginRequired, text, hint)
+		r.cloud.ClearFaults()
+	}
 	r.acme.EnforceSSO()
 	_, err = r.open(r.as("acme-bot", "correct-horse-battery")).MintNative(t.Context(), request(t))
 	r.fails(err, providers.LoginRequired)

@@ -151,7 +151,7 @@ func (p *plan) recognise(env map[string]string) error {
 
 func (p *plan) check(a providers.Account) error {
 	if a.Rotate > 0 || !a.RotateTo.IsZero() {
-		return bad(a, errors.New("rotate has no meaning here: Docker Hub has no way to replace a token by itself"), "take rotate out and use expires_in")
+		return bad(a, errors.New("rotate has no meaning here: Docker Hub has no way to replace a token by itself"), "take rotate out, and let what the password refers to change")
 	}
 	switch p.kind {
 	case byPassword:

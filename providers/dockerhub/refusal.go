@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/regmint/regmint/providers"
 	"github.com/regmint/regmint/providers/internal/httpx"
@@ -96,11 +98,16 @@ func (s *source) loginHint(err error, h providers.Host) string {
 	if s.plan.kind != byPassword {
 		return again
 	}
-	se, _ := errors.AsType[*httpx.StatusError](err)
-	if se != nil && (strings.Contains(strings.ToLower(se.Message), "sso") || strings.Contains(strings.ToLower(se.Message), "single sign")) {
-		return "the organisation enforces SSO: use an access token, or " + again
+	if se, ok := errors.AsType[*httpx.StatusError](err); ok && namesSSO(se.Message) {
+		return "SSO takes access tokens alone; or " + again
 	}
 	return again
+}
+
+func namesSSO(text string) bool {
+	text = strings.ToLower(text)
+	words := strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) })
+	return slices.Contains(words, "sso") || strings.Contains(text, "single sign")
 }
 
 // explain words the token server's refusal of c.

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/regmint/regmint/test/fakecloud"
 	"github.com/regmint/regmint/test/fakecloud/dockerhub"
@@ -174,31 +173,6 @@ func TestAFailingConnectionIsNotAnonymous(t *testing.T) {
 	}
 }
 
-// A job outlives many of its tokens: those of this Docker Hub end after seconds
-// and are renewed before. No client is given a dead one.
-func TestTokensOfAConnectionAreRenewedWhileAJobRuns(t *testing.T) {
-	t.Parallel()
-	const life = 8 * time.Second // stands for 5 min
-	r := newHub(t, dockerhub.Options{FederatedLife: life, BearerLife: life})
-	con := r.connection(dockerhub.RepoWrite)
-	r.configure(r.account(fmt.Sprintf("oidc_connection = %q", con.ID), `organization = "acme"`, `web_identity = "github"`))
-	env := r.job(hubSubject)
-	r.pushPull(hubApp, env...)
-	secrets := map[string]bool{}
-	for end := time.Now().Add(3 * life); time.Now().Before(end); time.Sleep(time.Second) {
-		secrets[r.mustGet("https://index.docker.io/v1/", env...).Secret] = true
-		if err := r.pull(hubApp, env...); err != nil {
-			t.Fatalf("after %d tokens: %v", len(secrets), err)
-		}
-	}
-	if n := r.hub.Counts().Federated; len(secrets) < 3 || n > 60 {
-		t.Errorf("%d tokens seen, %d made", len(secrets), n)
-	}
-	if err := r.push(hubApp, env...); err != nil {
-		t.Errorf("the push at the end: %v", err)
-	}
-}
-
 // docker login's web flow stores two items beside the credential; docker logout
 // asks for one of them and erases all.
 func TestTheItemsOfDockersWebLoginAreKeptApart(t *testing.T) {
@@ -275,45 +249,4 @@ func TestNativeTokensOfDockerHubCleanUp(t *testing.T) {
 	if x.code != 7 || !strings.Contains(x.err, "deletes nothing for a personal access token") || r.hub.Counts().APITokens != calls {
 		t.Errorf("a personal access token: %s", x)
 	}
-}
-
-func TestATokenSavedForDockerHubHasItsLimitAndItsAPI(t *testing.T) {
-	t.Parallel()
-	r := newHub(t, dockerhub.Options{})
-	r.hub.LimitPulls(100)
-	oat := r.acme.OAT(dockerhub.RepoAdmin).Secret
-	if x := r.feed(oat, "regmint", "login", "docker.io", "-u", "acme", "--provider", "dockerhub", "--password-stdin", "--no-wire"); x.code != 0 {
-		t.Fatal(x)
-	}
-	r.pushPull(hubApp)
-	if m := r.jsonGet("docker.io/acme/app=delete", "--native"); !strings.Contains(fmt.Sprint(m), "WERF_REPO_DOCKER_HUB_TOKEN") {
-		t.Errorf("%v", m)
-	}
-	if x := r.feed("wrong-"+oat, "regmint", "login", "docker.io", "-u", "acme", "--password-stdin", "--no-wire"); x.code == 0 || !strings.Contains(x.err, "incorrect username or password") {
-		t.Errorf("a wrong token: %s", x)
-	}
-	r.mustGet("docker.io")
-	r.must("regmint", "logout", "docker.io")
-	if a := r.get("docker.io"); !a.notFound {
-		t.Errorf("logged out: %+v", a)
-	}
-}
-
-// An expired login is said to be so: in jobs, and wherever nobody allowed less.
-func TestAnExpiredDockerLoginIsNotAnonymous(t *testing.T) {
-	t.Parallel()
-	r := newHub(t, dockerhub.Options{})
-	pat := r.bot.PAT(dockerhub.RepoWrite)
-	r.configure(r.saved("acme-bot", pat.Secret))
-	r.mustGet("docker.io")
-	pat.Revoke()
-	r.configure(r.saved("acme-bot", pat.Secret)) // the agent starts anew and asks the registry behind the first answer
-	r.get("docker.io")
-	r.eventually("the refused token is found out", func() bool { return strings.Contains(r.get("docker.io").failure, "regmint login docker.io") })
-	x := r.run("regmint", "run", "-q", "--", "docker-credential-regmint", "get")
-	if x.code == 0 {
-		t.Errorf("an empty key in a job: %s", x)
-	}
-	r.configure(r.account(`username = "acme-bot"`, fmt.Sprintf("password = %q", "file:"+r.path("hub-secret")), `on_failure = "anonymous"`))
-	r.eventually("where it is allowed it is anonymous", func() bool { return r.get("docker.io").notFound })
 }
