@@ -57,7 +57,8 @@ type Agent struct {
 	cancel  context.CancelCauseFunc
 	endCore context.CancelFunc // ends what answers; after ctx
 
-	chores   atomic.Bool  // under way
+	sweeping chore
+	rotating chore
 	activity atomic.Int64 // Unix nanoseconds of the last request
 	mainMu   sync.Mutex
 	main     net.Listener
@@ -220,7 +221,7 @@ func (a *Agent) touch() { a.activity.Store(a.core.now().UnixNano()) }
 // idle: no jobs, and no request for idle_exit.
 func (a *Agent) idle() bool {
 	limit := time.Duration(a.core.state.Load().cfg.Agent.IdleExit)
-	if limit <= 0 || a.jobs.count() > 0 || a.chores.Load() || a.core.revoked.waits() {
+	if limit <= 0 || a.jobs.count() > 0 || a.sweeping.busy.Load() || a.rotating.busy.Load() || a.core.revoked.waits() {
 		return false
 	}
 	if a.o.Rotate != nil && len(a.core.scheduled()) > 0 {

@@ -102,7 +102,7 @@ func NewCore(ctx context.Context, o CoreOptions) (*Core, error) {
 	}
 	_, _ = rand.Read(c.salt[:])
 	c.limits.known = map[minter.ID]knownLimit{}
-	c.revoked = &revocations{c: c, entries: map[string]*made{}}
+	c.revoked = newRevocations(c)
 	c.mint = minter.New(ctx, minter.Config{Now: o.Clock, Log: o.Log})
 	s, err := c.load(true)
 	if err != nil {

@@ -69,7 +69,24 @@ type revocations struct {
 	mu sync.Mutex
 	// entries by file name.
 	entries map[string]*made
+	unread  map[string]bool  // files that are no entries, known as such
+	rests   map[string]*rest // by account and host
 }
+
+// rest is how long an account that does not answer is left alone, whatever is to
+// be taken back there.
+type rest struct {
+	tries int
+	until time.Time
+	err   error
+}
+
+func newRevocations(c *Core) *revocations {
+	return &revocations{c: c, entries: map[string]*made{}, unread: map[string]bool{}, rests: map[string]*rest{}}
+}
+
+// where tells what is to be taken back with one account at one host.
+func (m *made) where() string { return m.Account + "\x00" + m.Host.String() }
 
 func (c *Core) revokeDir() string { return filepath.Join(c.o.Saved.StateDir, "revoke") }
 
@@ -82,7 +99,7 @@ func (v *revocations) begin(src *source, r providers.Request) (*made, error) {
 	m := v.entries[file]
 	if m == nil {
 		m = &made{Schema: 1, Account: src.account.Name, Provider: src.account.Provider, Host: r.Host, Grants: r.Grants, Job: r.Job, Created: v.c.now().UTC(), file: file}
-		m.earlier = readRecord(filepath.Join(v.c.revokeDir(), file), m) == nil // for the same job
+		m.follow(filepath.Join(v.c.revokeDir(), file))
 		if sl, ok := src.Source.(providers.Sealer); ok {
 			m.ExpiresAt = later(m.ExpiresAt, v.c.now().Add(sl.Lives()))
 		}
@@ -97,6 +114,21 @@ func (v *revocations) begin(src *source, r providers.Request) (*made, error) {
 	m.src = src
 	m.minting++
 	return m, nil
+}
+
+// follow takes from the entry of an agent before this one, for the same job, what
+// that one made.
+func (m *made) follow(path string) {
+	var old made
+	err := readRecord(path, &old)
+	m.earlier = !errors.Is(err, fs.ErrNotExist)
+	if err != nil || old.Job != m.Job || old.Account != m.Account || old.Host != m.Host {
+		return
+	}
+	if !old.Created.IsZero() && old.Created.Before(m.Created) {
+		m.Created = old.Created
+	}
+	m.ExpiresAt, m.Sealed = old.ExpiresAt, old.Sealed
 }
 
 // later is the later of two times, in UTC.
@@ -151,7 +183,9 @@ func (v *revocations) close(ctx context.Context, job string) {
 	for _, m := range v.entries {
 		if m.Job == job {
 			m.over = true
-			own = append(own, m)
+			if !v.resting(m) {
+				own = append(own, m)
+			}
 		}
 	}
 	v.mu.Unlock()
@@ -160,93 +194,6 @@ func (v *revocations) close(ctx context.Context, job string) {
 		wg.Go(func() { v.try(ctx, m) }) // each within getLimit
 	}
 	wg.Wait()
-}
-
-// load reads entries of agents before this one.
-func (v *revocations) load() {
-	files, err := os.ReadDir(v.c.revokeDir())
-	if err != nil {
-		return
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for _, f := range files {
-		if v.entries[f.Name()] != nil || filepath.Ext(f.Name()) != ".json" || strings.HasPrefix(f.Name(), ".") {
-			continue
-		}
-		m := &made{file: f.Name()}
-		if err := readRecord(filepath.Join(v.c.revokeDir(), f.Name()), m); err != nil {
-			v.c.o.Log.Warn("an entry of things to take back is not read", "err", err.Error())
-			continue
-		}
-		if m.file, m.earlier = f.Name(), true; m.Job == "" || m.Host.IsZero() {
-			continue
-		}
-		v.entries[f.Name()] = m
-	}
-}
-
-// sweep takes back what jobs left that are no more. lives reports a job that is
-// open, here or with another agent.
-func (v *revocations) sweep(ctx context.Context, lives func(job string) bool) {
-	v.load()
-	v.mu.Lock()
-	var due []*made
-	for _, m := range v.entries {
-		if !m.over && m.minting == 0 && !lives(m.Job) {
-			m.over = true
-		}
-		if m.over && !m.busy && m.minting == 0 && !m.next.After(v.c.now()) {
-			due = append(due, m)
-		}
-	}
-	v.mu.Unlock()
-	for _, m := range due {
-		if ctx.Err() != nil {
-			return
-		}
-		v.try(ctx, m)
-	}
-}
-
-// try takes one thing back, or plans the next attempt.
-func (v *revocations) try(ctx context.Context, m *made) {
-	v.mu.Lock()
-	if m.busy || m.minting > 0 || v.entries[m.file] != m {
-		v.mu.Unlock()
-		return
-	}
-	m.busy = true
-	src, creds, notes := m.src, slices.Clone(m.creds), slices.Clone(m.Sealed)
-	v.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, getLimit)
-	done, err := v.takeBack(ctx, m, src, creds, notes)
-	cancel()
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	m.busy, m.err = false, err
-	if done {
-		v.remove(m)
-		return
-	}
-	end := m.Created.Add(revokeKeep)
-	if !m.ExpiresAt.IsZero() {
-		end = m.ExpiresAt
-	}
-	if !v.c.now().Before(end) {
-		v.c.o.Log.Warn("what was made for a job is not taken back; it ends by itself", "host", m.Host.String(), "job", m.Job)
-		v.remove(m)
-		return
-	}
-	wait := revokeAtMost
-	if m.tries < 8 {
-		wait = min(revokeAgain<<m.tries, revokeAtMost)
-	}
-	m.tries++
-	m.next = v.c.now().Add(wait)
-	if err != nil {
-		v.c.o.Log.Error("not revoked", "host", m.Host.String(), "job", m.Job, "err", err.Error())
-	}
 }
 
 // pending lists what is to be taken back, the oldest first.

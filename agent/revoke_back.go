@@ -79,7 +79,7 @@ func (v *revocations) takeBack(ctx context.Context, m *made, src *source, creds 
 	}
 	rv, ok := made.(providers.Revoker)
 	if !ok {
-		return false, errors.New("account " + m.Account + " is another one by now")
+		return false, m.orphan("is another one by now")
 	}
 	r := m.request()
 	var failed []error
@@ -105,6 +105,14 @@ func (v *revocations) takeBack(ctx context.Context, m *made, src *source, creds 
 	return len(notes) > 0 || src != nil && len(creds) > 0, nil // else what it is called is not known: it ends by itself
 }
 
+// orphan is an entry that only a person can see to.
+func (m *made) orphan(what string) error {
+	return &providers.Error{
+		Kind: providers.Misconfigured, Err: fmt.Errorf("account %s, which made it, %s", oneLine(m.Account), what),
+		Hint: "put it back, or end it at the registry",
+	}
+}
+
 // reopen opens the account of an entry that an earlier agent wrote.
 func (c *Core) reopen(m *made) (providers.Source, error) {
 	a, err := c.AccountNamed(m.Account)
@@ -115,11 +123,12 @@ func (c *Core) reopen(m *made) (providers.Source, error) {
 	if err != nil { // an identity that no file holds
 		var ok bool
 		if a, ok = recognised(p, m.Host); !ok || a.Name != m.Account {
-			return nil, err
+			return nil, m.orphan("is not configured any more")
 		}
 	}
-	if a.Provider != m.Provider {
-		return nil, errors.New("account " + m.Account + " is another one by now")
+	there := slices.ContainsFunc(a.Hosts, func(p providers.Pattern) bool { return p.MatchHost(m.Host) })
+	if a.Provider != m.Provider || !there { // its secret is not for that host
+		return nil, m.orphan("is another one by now")
 	}
 	d := c.Deps(a)
 	d.Resolve = c.resolver(a, map[string]string{}, nil)

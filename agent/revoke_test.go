@@ -31,6 +31,7 @@ type robots struct {
 	gate   chan struct{} // a mint waits after it has made one
 	made   chan struct{}
 	seen   func()
+	sweeps int
 }
 
 func (p *robots) count() int {
@@ -109,6 +110,7 @@ type sweeperSource struct{ *robotSource }
 func (s *sweeperSource) Sweep(_ context.Context, r providers.Request) error {
 	s.robots.mu.Lock()
 	defer s.robots.mu.Unlock()
+	s.robots.sweeps++
 	if s.robots.down {
 		return errNet
 	}

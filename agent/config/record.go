@@ -26,7 +26,7 @@ func WriteRecord(path string, data []byte) error {
 }
 
 // maxRecord bounds what is read of our own state.
-const maxRecord = 64 << 10
+const maxRecord = 1 << 20
 
 // ReadRecord reads what WriteRecord wrote: a regular file of whom the
 // directory belongs to, or of ours. fs.ErrNotExist: there is none.
