@@ -3,28 +3,22 @@
 package github
 
 import (
-	"fmt"
-	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/regmint/regmint/test/fakecloud"
 )
 
-// CLI is a fake gh program. It needs sh and curl. It knows
-// `gh auth token [--hostname H] [--user U]`; the first login of a host is the
-// active one.
+// CLI is a fake gh program. It knows `gh auth token [--hostname H] [--user U]`,
+// with the variables that the real one takes a token from; the first login of a
+// host is the active one.
 type CLI struct {
-	Path string // of the program: DIR/gh
-	Dir  string // its directory, for PATH
-	g    *GitHub
+	*fakecloud.Program
+	g *GitHub
 
 	mu     sync.Mutex
-	calls  [][]string
 	logins []cliLogin
 }
 
@@ -33,30 +27,20 @@ type cliLogin struct {
 	token      *Token
 }
 
-const ghScript = `#!/bin/sh
-for a do
-	set -- "$@" --data-urlencode "arg=$a"
-	shift
-done
-answer=$(curl -fsS --noproxy '*' -X POST "$@" 'URL') || exit 70
-eval "$answer"
-`
+// The variables of gh: the second pair is for Enterprise Servers alone.
+var ghVariables = []string{"GH_TOKEN", "GITHUB_TOKEN", "GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN"}
+
+// What gh says before it had `auth token` (2.17), and `--user` (2.40).
+var (
+	GhWithoutToken = fakecloud.Result{Code: 1, Stderr: "unknown command \"token\" for \"gh auth\"\n\nUsage:  gh auth <command> [flags]\n"}
+	GhWithoutUser  = fakecloud.Result{Code: 1, Stderr: "unknown flag: --user\n\nUsage:  gh auth token [flags]\n"}
+)
 
 // CLI writes the program into a directory of the test; nobody is logged in.
 func (g *GitHub) CLI(t testing.TB) *CLI {
 	t.Helper()
-	if runtime.GOOS == "windows" {
-		t.Skip("the fake gh is a shell script")
-	}
-	if _, err := exec.LookPath("curl"); err != nil {
-		t.Skip("the fake gh needs curl: apt-get install curl")
-	}
-	dir := t.TempDir()
-	p := &CLI{Path: filepath.Join(dir, "gh"), Dir: dir, g: g}
-	url := g.Cloud.Plain("gh", http.HandlerFunc(p.serve))
-	if err := os.WriteFile(p.Path, []byte(strings.Replace(ghScript, "URL", url, 1)), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	p := &CLI{g: g}
+	p.Program = g.Cloud.Program(t, "gh", ghVariables, p.run)
 	return p
 }
 
@@ -66,7 +50,11 @@ func (p *CLI) LogIn(u *User, scopes ...string) *Token {
 	if len(scopes) == 0 {
 		scopes = []string{"repo", "read:org", "gist"}
 	}
-	t := u.OAuth(scopes...)
+	return p.LogInToken(u, u.OAuth(scopes...))
+}
+
+// LogInToken logs a person in with a token, as `gh auth login --with-token` does.
+func (p *CLI) LogInToken(u *User, t *Token) *Token {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.logins = append(slices.DeleteFunc(p.logins, func(l cliLogin) bool { return l.user == u.Login }), cliLogin{p.g.Host(), u.Login, t})
@@ -80,49 +68,42 @@ func (p *CLI) LogOut() {
 	p.logins = nil
 }
 
-// Calls lists the arguments of every call so far.
-func (p *CLI) Calls() [][]string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Clone(p.calls)
-}
-
-func (p *CLI) serve(w http.ResponseWriter, r *http.Request) {
-	_ = r.ParseForm()
-	args := r.PostForm["arg"]
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.calls = append(p.calls, slices.Clone(args))
-	out, failure := p.run(args)
-	code := 0
-	if failure != "" {
-		code = 1
-	}
-	_, _ = fmt.Fprintf(w, "printf '%%s' '%s'\nprintf '%%s' '%s' >&2\nexit %d\n", out, failure, code)
-}
-
-func (p *CLI) run(args []string) (out, failure string) {
-	if len(args) < 2 || args[0] != "auth" || args[1] != "token" {
-		return "", "unknown command\n"
+func (p *CLI) run(c fakecloud.Call) fakecloud.Result {
+	if len(c.Args) < 2 || c.Args[0] != "auth" || c.Args[1] != "token" {
+		return fakecloud.Fail("unknown command %q for \"gh\"", strings.Join(c.Args, " "))
 	}
 	host, user := "github.com", ""
-	for i := 2; i+1 < len(args); i += 2 {
-		switch args[i] {
+	for i := 2; i < len(c.Args); i += 2 {
+		if i+1 == len(c.Args) {
+			return fakecloud.Fail("flag needs an argument: %s", c.Args[i])
+		}
+		switch c.Args[i] {
 		case "--hostname", "-h":
-			host = args[i+1]
+			host = c.Args[i+1]
 		case "--user", "-u":
-			user = args[i+1]
+			user = c.Args[i+1]
 		default:
-			return "", "unknown flag: " + args[i] + "\n"
+			return fakecloud.Fail("unknown flag: %s", c.Args[i])
 		}
 	}
+	variables := ghVariables[:2]
+	if host != "github.com" && !strings.HasSuffix(host, ".ghe.com") {
+		variables = ghVariables[2:]
+	}
+	for _, v := range variables {
+		if c.Env[v] != "" && user == "" {
+			return fakecloud.Result{Stdout: c.Env[v] + "\n"}
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for _, l := range p.logins {
 		if l.host == host && (user == "" || l.user == user) {
-			return l.token.Secret + "\n", ""
+			return fakecloud.Result{Stdout: l.token.Secret + "\n"}
 		}
 	}
 	if user != "" {
-		return "", "no oauth token found for " + host + " account " + user + "\n"
+		return fakecloud.Fail("no oauth token found for %s account %s", host, user)
 	}
-	return "", "no oauth token found for " + host + "\n"
+	return fakecloud.Fail("no oauth token found for %s", host)
 }
