@@ -179,7 +179,7 @@ func TestADeniedPullOfAnAppIsExplained(t *testing.T) {
 		t.Errorf("the login alone is taken: %v", err)
 	}
 	err := v.Verify(t.Context(), w.request("acme/app=pull"), c)
-	w.refused(err, providers.Denied, "tokens of Apps")
+	w.refused(err, providers.Denied, "private images to Apps")
 	w.g.Set(func(o *fake.Options) { o.InstallationsPull = true })
 	if err := v.Verify(t.Context(), w.request("acme/app=push"), c); err != nil {
 		t.Errorf("where the registry does not deny it: %v", err)

@@ -54,21 +54,33 @@ func (s *source) borrow(ctx context.Context, h providers.Host, at site) (login, 
 		}
 		return login{}, s.fail(h, providers.LoginRequired, again, fmt.Errorf("%w to %s%s", errLoggedOut, at.web, who))
 	case err != nil:
-		if e, ok := errors.AsType[*providers.Error](err); ok {
-			out := *e
-			out.Host = h
-			return login{}, &out
-		}
-		return login{}, s.fail(h, providers.Unavailable, "", err)
+		return login{}, s.brokenGH(h, at, err)
 	}
 	token := strings.TrimSpace(string(b))
 	if token == "" {
 		return login{}, s.fail(h, providers.LoginRequired, again, fmt.Errorf("%w to %s", errLoggedOut, at.web))
 	}
 	if strings.ContainsFunc(token, func(r rune) bool { return r <= 0x20 || r >= 0x7f }) {
-		return login{}, s.fail(h, providers.Unavailable, "", errors.New("gh wrote no token; is it up to date?"))
+		return login{}, s.fail(h, providers.Unavailable, "see: gh auth token -h "+at.web, errors.New("gh wrote something that is no token"))
 	}
 	return login{by: byGH, secret: providers.NewSecret(token), user: s.options.GHUser, origin: "gh login"}, nil
+}
+
+// brokenGH is a gh that gave neither a token nor its word that there is none.
+func (s *source) brokenGH(h providers.Host, at site, err error) error {
+	text := err.Error()
+	if strings.Contains(text, "unknown command") || strings.Contains(text, "unknown flag") {
+		return s.fail(h, providers.Misconfigured, "update it", errors.New("gh is too old to hand its token out"))
+	}
+	out := &providers.Error{Kind: providers.Unavailable, Err: err}
+	if e, ok := errors.AsType[*providers.Error](err); ok {
+		*out = *e
+	}
+	out.Host = h
+	if out.Hint == "" {
+		out.Hint = "see: gh auth status -h " + at.web
+	}
+	return out
 }
 
 // ghFiles is where gh notes its logins.

@@ -31,6 +31,7 @@ const (
 	prefixInstallation = "ghs_"
 	prefixRefresh      = "ghr_"
 	prefixUser         = "ghu_"
+	prefixOAuth        = "gho_"
 )
 
 // The caller's variables that say who an Actions job is.
@@ -199,7 +200,7 @@ func (s *source) mayUse(r providers.Request, at site, l login) error {
 
 // lacks is the refusal of a token without a scope.
 func (s *source) lacks(h providers.Host, at site, l login, scope string) error {
-	hint := "make a token with it: " + at.newToken(scope)
+	hint := "make one: " + at.newToken(l.with(scope)...)
 	switch l.by {
 	case byGH:
 		hint = "run: gh auth refresh -h " + at.web + " -s " + refreshScopes(scope)

@@ -102,9 +102,14 @@ func enterprise(h providers.Host) string {
 	return h.String()
 }
 
-// newToken is the page that makes a classic token.
-func (t site) newToken(scopes string) string {
-	return "https://" + t.web + "/settings/tokens/new?scopes=" + scopes + "&description=regmint"
+// newToken is the page that makes a classic token. With a long name the scopes
+// would push the address out of a line of 160 characters.
+func (t site) newToken(scopes ...string) string {
+	at := "https://" + t.web + "/settings/tokens"
+	if len(t.web) > 16 {
+		return at
+	}
+	return at + "/new?scopes=" + strings.Join(scopes, ",")
 }
 
 // deviceURL and tokenURL are the endpoints of the device login.

@@ -49,9 +49,9 @@ func (t site) refuses(h providers.Host, secret providers.Secret) error {
 	case t.retired:
 		e.Hint, e.Err = "use ghcr.io/OWNER/IMAGE", errors.New("this registry is retired: its images were moved to ghcr.io")
 	case strings.HasPrefix(text, prefixFine):
-		e.Hint, e.Err = "make a classic one: "+t.newToken(scopeWrite), errors.New("GitHub Packages takes no fine-grained tokens (github_pat_…)")
+		e.Hint, e.Err = "make a classic one: "+t.newToken(scopeWrite), errors.New("GitHub Packages takes no fine-grained tokens")
 	case strings.HasPrefix(text, prefixRefresh):
-		e.Err = errors.New("this is a refresh token (ghr_…), not a token to log in with")
+		e.Hint, e.Err = "make a classic one: "+t.newToken(scopeWrite), errors.New("a refresh token (ghr_…) is not to log in with")
 	default:
 		return nil
 	}

@@ -131,7 +131,7 @@ func (s *source) tryGH(ctx context.Context, h providers.Host, at site) (login, e
 
 // byHand says how a classic token is made and saved.
 func (s *source) byHand(h providers.Host, at site, why string) error {
-	return s.fail(h, providers.LoginRequired, fmt.Sprintf("make a token at %s and run: regmint login %s --provider github -u USER", at.newToken(scopeRead+","+scopeWrite), h), errors.New(why))
+	return s.fail(h, providers.LoginRequired, fmt.Sprintf("make a token at %s and run: regmint login %s --provider github -u USER", at.newToken(scopeRead, scopeWrite), h), errors.New(why))
 }
 
 // device logs in with a code.

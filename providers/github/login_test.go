@@ -122,7 +122,7 @@ func TestFiftyRefreshesOfAPairAreOne(t *testing.T) {
 func TestGhsLoginIsOfferedWhereItMayUsePackages(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	link := "https://github.com/settings/tokens/new?scopes=read:packages,write:packages&description=regmint"
+	link := "https://github.com/settings/tokens/new?scopes=read:packages,write:packages"
 	_, err := w.logIn(&person{}, &github.Options{}, providers.LayerSaved)
 	w.refused(err, providers.LoginRequired, "gh is not installed", link)
 	gh := w.gh()

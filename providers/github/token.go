@@ -45,6 +45,22 @@ func (l login) has(scope string) bool {
 	return slices.Contains(l.scopes, scope) || scope == scopeRead && slices.Contains(l.scopes, scopeWrite)
 }
 
+// with are the scopes about packages of a token in its place that has one more.
+func (l login) with(scope string) []string {
+	write := scope == scopeWrite || l.has(scopeWrite)
+	var out []string
+	switch {
+	case write:
+		out = append(out, scopeWrite)
+	default:
+		out = append(out, scopeRead)
+	}
+	if scope == scopeDelete || l.has(scopeDelete) {
+		out = append(out, scopeDelete)
+	}
+	return out
+}
+
 // login finds the account's token and asks GitHub whose it is.
 func (s *source) login(ctx context.Context, h providers.Host, at site) (login, error) {
 	l, err := s.found(ctx, h, at)
@@ -57,8 +73,13 @@ func (s *source) login(ctx context.Context, h providers.Host, at site) (login, e
 // found is the account's token, unless it is certain not to do.
 func (s *source) found(ctx context.Context, h providers.Host, at site) (login, error) {
 	l, err := s.find(ctx, h, at)
-	if err == nil {
-		err = at.refuses(h, l.secret)
+	if err != nil {
+		return l, err
+	}
+	if err = at.refuses(h, l.secret); l.by == byGH {
+		if e, ok := errors.AsType[*providers.Error](err); ok {
+			e.Hint = s.again(h, at, l)
+		}
 	}
 	return l, err
 }
@@ -109,12 +130,30 @@ func (s *source) find(ctx context.Context, h providers.Host, at site) (login, er
 		s.facts.read(secret)
 		return login{by: byPassword, secret: secret, user: s.account.Username, origin: "token"}, nil
 	}
-	c := s.oauth(h, at)
-	c.ClientID = cmp.Or(c.ClientID, p.ClientID)
-	if p, err = c.Fresh(ctx, s.deps, s.account.Password, 0); err != nil {
+	if p, err = s.fresh(ctx, h, at, p); err != nil {
 		return login{}, err
 	}
 	return login{by: byDevice, secret: providers.NewSecret(p.Access), user: p.User, expires: p.ExpiresAt, origin: "device login"}, nil
+}
+
+// fresh is a device login that lives. A pair that lies where no new one can be
+// kept is used to its end: a renewal kills it, here and wherever it was copied
+// from.
+func (s *source) fresh(ctx context.Context, h providers.Host, at site, p oauth.Pair) (oauth.Pair, error) {
+	ref := s.account.Password
+	if ref.Scheme == "keyring" {
+		c := s.oauth(h, at)
+		c.ClientID = cmp.Or(c.ClientID, p.ClientID)
+		p, err := c.Fresh(ctx, s.deps, ref, 0)
+		return p, s.explain(h, err)
+	}
+	switch {
+	case p.Issuer != at.tokenURL():
+		return p, s.fail(h, providers.Misconfigured, "", fmt.Errorf("%s is a login of another server", ref))
+	case !p.Live(s.deps.Now(), 0):
+		return p, s.fail(h, providers.LoginRequired, "set password = \"keyring:"+h.String()+"\", then run: regmint login "+h.String(), fmt.Errorf("the login in %s has expired, and cannot be renewed there", ref))
+	}
+	return p, nil
 }
 
 // job is the GITHUB_TOKEN of an Actions job. It is good for the registry of the

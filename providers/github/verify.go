@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/regmint/regmint/providers"
@@ -27,23 +28,46 @@ func (s *source) Verify(ctx context.Context, r providers.Request, c providers.Cr
 	case !ok || e.Kind != providers.Denied:
 		return err
 	}
+	return s.denied(ctx, r, at, c, e)
+}
+
+// denied says what the registry does not: whether the token lives, which scope
+// it lacks, who else has a say.
+func (s *source) denied(ctx context.Context, r providers.Request, at site, c providers.Credential, e *providers.Error) error {
 	out := *e
 	text := c.Secret.Reveal()
 	switch {
 	case !s.options.PrivateKey.IsZero():
-		out.Hint = "registries of GitHub are reported to deny private images to tokens of Apps; use GITHUB_TOKEN or a classic token"
+		out.Hint = "GitHub is reported to deny private images to Apps; use GITHUB_TOKEN or a classic token"
+		return &out
 	case strings.HasPrefix(text, prefixInstallation):
-		out.Hint = "the job needs permissions: packages: write, and the package must list its repository under Manage Actions access"
-	default:
-		l := login{secret: c.Secret, origin: "token"}
-		if s.options.GH {
-			l.by, l.origin = byGH, "gh login"
+		out.Hint = "needs permissions: packages: write, and its repository under Manage Actions access"
+		if !slices.ContainsFunc(r.Grants, func(g providers.Grant) bool { return g.Access.Has(providers.Push) }) {
+			out.Hint = strings.Replace(out.Hint, "write", "read", 1)
 		}
-		if _, err := s.whoAmI(ctx, r.Host, at, l); providers.KindOf(err) == providers.LoginRequired && err != nil {
+		return &out
+	}
+	l := login{secret: c.Secret, user: c.Username, origin: "token"}
+	sso := "or needs SSO authorization: https://" + at.web + "/settings/tokens"
+	switch {
+	case s.options.GH:
+		l.by, l.origin = byGH, "gh login"
+		sso = "or for SSO run: gh auth refresh -h " + at.web
+	case strings.HasPrefix(text, prefixOAuth), strings.HasPrefix(text, prefixUser):
+		l.by, l.origin = byDevice, "device login"
+		sso = "or for SSO run: regmint login " + r.Host.String()
+	}
+	p, err := s.whoAmI(ctx, r.Host, at, l)
+	switch {
+	case err == nil:
+		l.tell(p)
+		if err := s.mayUse(r, at, l); err != nil {
 			return err
 		}
-		out.Err = fmt.Errorf("%w (the token itself is valid)", e.Err)
-		out.Hint = "its owner may lack the right, or must authorize it for the organization's SSO: https://" + at.web + "/settings/tokens"
+		out.Err = fmt.Errorf("%w (the %s is valid)", e.Err, l.origin)
+	case providers.KindOf(err) == providers.LoginRequired:
+		return err
 	}
+	out.Hint = "it may lack the right, " + sso
 	return &out
 }

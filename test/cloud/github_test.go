@@ -275,7 +275,7 @@ func TestAPersonLogsInToGitHubWithACode(t *testing.T) {
 func TestGhIsOfferedOnATerminal(t *testing.T) {
 	t.Parallel()
 	r := newGitHub(t, github.Options{})
-	link := "https://github.com/settings/tokens/new?scopes=read:packages,write:packages&description=regmint"
+	link := "https://github.com/settings/tokens/new?scopes=read:packages,write:packages"
 	x := r.regmint("login", ghcr)
 	if x.code != 4 || !strings.Contains(x.err, "gh is not installed") || !strings.Contains(x.err, link) {
 		t.Errorf("gh absent: %s", x)
