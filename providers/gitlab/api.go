@@ -97,6 +97,13 @@ func (i info) expires() time.Time {
 // of a caller who has a deadline.
 const checkLimit = 5 * time.Second
 
+func hurry(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, hurried := ctx.Deadline(); !hurried {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, checkLimit)
+}
+
 // self asks GitLab what an access token is.
 func (s *source) self(ctx context.Context, h providers.Host, t token) (info, error) {
 	var i info
@@ -113,11 +120,8 @@ func (s *source) look(ctx context.Context, h providers.Host, t *token) error {
 	if err := s.refusedLately(t.secret); err != nil {
 		return err
 	}
-	if _, hurried := ctx.Deadline(); hurried {
-		short, cancel := context.WithTimeout(ctx, checkLimit)
-		defer cancel()
-		ctx = short
-	}
+	ctx, cancel := hurry(ctx)
+	defer cancel()
 	i, err := s.self(ctx, h, *t)
 	if err == nil {
 		t.tell(i)

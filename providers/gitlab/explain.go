@@ -34,7 +34,7 @@ func (s *source) explain(h providers.Host, err error) error {
 		return say(providers.LoginRequired, "run: regmint login "+h.String(), "GitLab does not accept the token: it is wrong, expired, revoked or without a scope for this")
 	case se.Status == http.StatusForbidden && strings.Contains(text, "protected"):
 		return say(providers.Denied, "ask a maintainer of the project", "the repository's path is protected against pushes")
-	case se.Status == http.StatusForbidden && strings.Contains(text, "access forbidden"):
+	case isForbidden(err):
 		return say(providers.Denied, "give the token read_registry or write_registry; a proxy before GitLab must let Authorization through", "GitLab gives this token nothing in its registry")
 	case se.Status == http.StatusForbidden && (strings.Contains(text, "scope") || strings.Contains(strings.ToLower(se.Code), "scope")):
 		return say(providers.Denied, "make a token with the scope api", "the token's scopes are too small for this")
@@ -44,6 +44,12 @@ func (s *source) explain(h providers.Host, err error) error {
 		return say(providers.Misconfigured, "ask an administrator of GitLab", "the container registry is not enabled there")
 	}
 	return err
+}
+
+// isForbidden is a token endpoint that knows who it is and has nothing for them.
+func isForbidden(err error) bool {
+	se, ok := errors.AsType[*httpx.StatusError](err)
+	return ok && se.Status == http.StatusForbidden && strings.Contains(strings.ToLower(se.Message), "access forbidden")
 }
 
 // said is GitLab's answer in our words.

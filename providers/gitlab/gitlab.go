@@ -137,8 +137,11 @@ func (s *source) Mint(ctx context.Context, r providers.Request) (providers.Crede
 	if life := time.Duration(s.account.ExpiresIn); life > 0 && t.expires.IsZero() {
 		t.expires = now.Add(life)
 	}
+	if t.issued.IsZero() || t.issued.After(now) {
+		t.issued = now
+	}
 	return providers.Credential{
-		Username: t.user, Secret: t.secret, IssuedAt: now, ExpiresAt: t.expires, Wider: len(r.Grants) > 0, Origin: t.origin,
+		Username: t.user, Secret: t.secret, IssuedAt: t.issued, ExpiresAt: t.expires, Wider: len(r.Grants) > 0, Origin: t.origin,
 	}, nil
 }
 
@@ -154,12 +157,27 @@ func (s *source) Verify(ctx context.Context, r providers.Request, c providers.Cr
 		return s.learn(ctx, r, c)
 	case saved && providers.KindOf(err) == providers.LoginRequired:
 		s.refuse(c.Secret, err)
+	case saved && providers.KindOf(err) == providers.Denied: // its scopes may say why
+		if why := s.learn(ctx, r, c); why != nil {
+			return why
+		}
 	}
 	return err
 }
 
+// askRegistry is what the registry says of c. The Dependency Proxy has manifests
+// and blobs and nothing that lists: of it the login alone is tried.
 func (s *source) askRegistry(ctx context.Context, r providers.Request, c providers.Credential) error {
-	return s.explain(r.Host, registryauth.Verify(ctx, s.registry(r.Host), c, r.Grants))
+	grants := r.Grants
+	proxy := len(grants) > 0 && s.isProxy(ctx, r.Host)
+	if proxy {
+		grants = nil
+	}
+	err := registryauth.Verify(ctx, s.registry(r.Host), c, grants)
+	if isForbidden(err) && (proxy || s.isProxy(ctx, r.Host)) {
+		return s.fail(r.Host, providers.Denied, "it takes tokens of a person or a group with read_registry and write_registry, and those of jobs", &said{text: "the Dependency Proxy does not take this token", err: err})
+	}
+	return s.explain(r.Host, err)
 }
 
 func (s *source) registry(h providers.Host) registryauth.Config {
@@ -178,8 +196,8 @@ type token struct {
 	checked bool // an access token, so far as is known: it can be asked about
 	origin  string
 	name    string
-	scopes  []string // nil: not known
-	created time.Time
+	scopes  []string  // nil: not known
+	issued  time.Time // zero: not known
 	expires time.Time // zero: not known
 }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -47,8 +48,12 @@ func (s *source) fromGlab(ctx context.Context, h providers.Host) (token, error) 
 		return token{}, s.fail(h, providers.Misconfigured, "set url", errors.New("the host of GitLab is not known"))
 	}
 	login := "run: glab auth login --hostname " + at.String()
+	ctx, cancel := context.WithTimeout(ctx, glabLimit)
+	defer cancel()
 	a, err := s.askGlab(ctx, at)
 	switch {
+	case ctx.Err() != nil:
+		return token{}, s.fail(h, providers.Unavailable, "run: glab auth status --hostname "+at.String(), &said{text: "glab does not answer", err: ctx.Err()})
 	case errors.Is(err, errNoGlab):
 		return token{}, s.fail(h, providers.Misconfigured, "install it, or run: regmint login "+h.String(), err)
 	case errors.Is(err, errNoLogin):
@@ -59,8 +64,8 @@ func (s *source) fromGlab(ctx context.Context, h providers.Host) (token, error) 
 	if other, ok := hostOf(a.Instance); !ok || other != at {
 		return token{}, s.fail(h, providers.LoginRequired, login, fmt.Errorf("glab answers for %s, not for %s", httpx.Printable(a.Instance, 80), at))
 	}
-	if httpx.HasBreak(a.Token.Token) {
-		return token{}, s.fail(h, providers.Misconfigured, login, errors.New("the token of glab holds a line break"))
+	if !isWord(a.Token.Token) {
+		return token{}, s.fail(h, providers.Misconfigured, login, errors.New("what glab prints is no token"))
 	}
 	t := token{user: anyUser, secret: providers.NewSecret(a.Token.Token), origin: "login of glab at " + at.String()}
 	switch a.Token.Type {
@@ -75,6 +80,14 @@ func (s *source) fromGlab(ctx context.Context, h providers.Host) (token, error) 
 		t.checked = true
 	}
 	return t, nil
+}
+
+// glabLimit bounds all that glab is asked for one token: less than a get waits.
+const glabLimit = 8 * time.Second
+
+// isWord: a token is one word of visible ASCII.
+func isWord(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f })
 }
 
 // askGlab asks as current versions answer, then as all do.
@@ -161,5 +174,9 @@ func (s *source) glabFiles() []string {
 	if s.deps.Home == "" {
 		return nil
 	}
-	return []string{filepath.Join(s.deps.Home, ".config", "glab-cli", "config.yml")}
+	files := []string{filepath.Join(s.deps.Home, ".config", "glab-cli", "config.yml")}
+	if runtime.GOOS == "darwin" {
+		files = append(files, filepath.Join(s.deps.Home, "Library", "Application Support", "glab-cli", "config.yml"))
+	}
+	return files
 }

@@ -64,8 +64,8 @@ func (Provider) MintedUser(_ providers.Host, user string, secret providers.Secre
 		return 0, false
 	}
 	token := secret.Reveal()
-	if i := strings.IndexByte(token, '_'); i > 0 { // glcbt-64_eyJ…
-		token = token[i+1:]
+	if rest, ok := strings.CutPrefix(token, "glcbt-"); ok { // glcbt-64_eyJ…
+		_, token, _ = strings.Cut(rest, "_")
 	}
 	if exp, ok := httpx.JWTExpiry(token); ok {
 		return max(exp.Sub(now), 0), true
@@ -96,7 +96,7 @@ func (s *source) fromCaller(h providers.Host) (token, error) {
 	case isRegistry && registry == h && env[envDeployUser] != "" && env[envDeployPassword] != "":
 		return deployToken(env[envDeployUser], env[envDeployPassword], s, h)
 	}
-	return token{}, s.fail(h, providers.NoAccount, "", errors.New(envJobToken+" is not set"))
+	return token{}, s.fail(h, providers.NoAccount, "run: regmint login "+h.String(), errors.New(envJobToken+" is not set"))
 }
 
 // fromVariables is the same where the account says so: at its hosts.

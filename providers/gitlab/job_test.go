@@ -185,22 +185,100 @@ func TestTokenOfAGroupReachesItsProjects(t *testing.T) {
 func TestTokensThatCannotBeMadeSayWhy(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, fake.Options{})
-	s, _ := r.maker(gitlab.Options{})
-	_, err := s.Mint(t.Context(), r.request("j", pull("acme/application")))
-	r.wantError(err, providers.Denied, "outside of project acme/app")
-	s, _ = r.maker(gitlab.Options{Project: "acme/none"})
-	_, err = s.Mint(t.Context(), r.request("j"))
-	r.wantError(err, providers.Misconfigured, "no project acme/none")
 	dev := r.gl.User("dev")
 	r.app.Add(dev, fake.Developer)
-	s = r.open(gitlab.Options{Project: "acme/app"}, r.withSecret(dev.Token(fake.TokenSpec{Scopes: []string{fake.API}}).Secret))
-	if _, err = s.Mint(t.Context(), r.request("j")); err == nil || !strings.Contains(err.Error(), "project acme/app") {
-		t.Errorf("a developer: %v", err)
+	r.gl.Group("acme").Add(r.jane, fake.Maintainer)
+	maker := r.jane.Token(fake.TokenSpec{Scopes: []string{fake.API}}).Secret
+	for name, tt := range map[string]struct {
+		secret string
+		o      gitlab.Options
+		grants []providers.Grant
+		kind   providers.Kind
+		want   []string
+	}{
+		"outside":         {maker, gitlab.Options{Project: "acme/app"}, []providers.Grant{pull("acme/application")}, providers.Denied, []string{"outside of project acme/app"}},
+		"no project":      {maker, gitlab.Options{Project: "acme/none"}, nil, providers.Misconfigured, []string{"no project acme/none", "member"}},
+		"a developer":     {dev.Token(fake.TokenSpec{Scopes: []string{fake.API}}).Secret, gitlab.Options{Project: "acme/app"}, nil, providers.Denied, []string{"project acme/app", "of a maintainer"}},
+		"no owner":        {maker, gitlab.Options{Group: "acme"}, nil, providers.Denied, []string{"group acme", "of an owner"}},
+		"a project token": {r.app.Token(fake.TokenSpec{Scopes: []string{fake.API}}).Secret, gitlab.Options{Project: "acme/app"}, nil, providers.Denied, []string{"a personal token"}},
+		"too high a role": {maker, gitlab.Options{Project: "acme/app", AccessLevel: "owner"}, nil, providers.Denied, []string{"set access_level"}},
+		"an odd scope":    {maker, gitlab.Options{Project: "acme/app", Scopes: providers.Strings{"read_moon"}}, nil, providers.Misconfigured, []string{"check scopes"}},
+		"without api":     {r.jane.Token(fake.TokenSpec{Scopes: registryScopes}).Secret, gitlab.Options{Project: "acme/app"}, nil, providers.Denied, []string{"scope api"}},
+	} {
+		_, err := r.open(tt.o, r.withSecret(tt.secret)).Mint(t.Context(), r.request("j", tt.grants...))
+		if err == nil {
+			t.Errorf("%s: a token", name)
+			continue
+		}
+		r.wantError(err, tt.kind, tt.want...)
 	}
-	s = r.open(gitlab.Options{Project: "acme/app"}, r.withSecret(r.jane.Token(fake.TokenSpec{Scopes: registryScopes}).Secret))
-	_, err = s.Mint(t.Context(), r.request("j"))
-	r.wantError(err, providers.Denied)
 	if n := len(r.made()); n != 0 {
 		t.Errorf("%d tokens are there", n)
+	}
+}
+
+// Expiries are dates, in UTC: a token made in the evening ends the day after
+// tomorrow, unless the instance lets none live so long.
+func TestTokenMadeLateInTheDayLivesOnUnlessTheInstanceForbidsIt(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, fake.Options{})
+	s, _ := r.maker(gitlab.Options{})
+	midnight := r.cloud.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, 1)
+	if c := r.mint(s, r.request("noon")); !c.ExpiresAt.Equal(midnight) {
+		t.Errorf("at noon: ends %v", c.ExpiresAt)
+	}
+	r.cloud.Advance(8 * time.Hour)
+	if c := r.mint(s, r.request("evening")); !c.ExpiresAt.Equal(midnight.AddDate(0, 0, 1)) {
+		t.Errorf("in the evening: ends %v", c.ExpiresAt)
+	}
+	r.gl.Set(func(o *fake.Options) { o.MaxDays = 1 })
+	if c := r.mint(s, r.request("limited")); !c.ExpiresAt.Equal(midnight) {
+		t.Errorf("where a day is the limit: ends %v", c.ExpiresAt)
+	}
+	r.deps.Now = func() time.Time { return r.cloud.Now().In(time.FixedZone("far east", 13*3600)) } // tomorrow already
+	s, _ = r.maker(gitlab.Options{})
+	if c := r.mint(s, r.request("east")); !c.ExpiresAt.Equal(midnight) {
+		t.Errorf("elsewhere on earth: ends %v", c.ExpiresAt)
+	}
+}
+
+func TestNativeTokenOfAJobIsItsOwn(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, fake.Options{})
+	s, pat := r.maker(gitlab.Options{})
+	for _, tt := range []struct {
+		grants []providers.Grant
+		scope  string
+	}{
+		{nil, fake.API},
+		{[]providers.Grant{pull("acme/app")}, fake.ReadAPI},
+		{[]providers.Grant{{Repository: "acme/app", Access: providers.Delete}}, fake.API},
+	} {
+		n, err := s.(providers.NativeMinter).MintNative(t.Context(), r.request("j", tt.grants...))
+		if err != nil || !n.ForJob || n.Secret.Reveal() == pat.Secret || len(n.Env) != 1 || n.Env[0].Name != "GITLAB_TOKEN" || !n.Env[0].Value.Equal(n.Secret) {
+			t.Fatalf("%v: %+v, %v", tt.grants, n, err)
+		}
+		if token := r.gl.Token(n.Secret.Reveal()); !slices.Equal(token.Scopes, []string{tt.scope}) || !strings.HasPrefix(token.Name, "regmint-j-") {
+			t.Errorf("%v: %+v", tt.grants, token)
+		}
+	}
+	_, err := s.(providers.NativeMinter).MintNative(t.Context(), r.request("j", providers.Grant{Repository: "other/app", Access: providers.Delete}))
+	r.wantError(err, providers.Denied, "outside of project acme/app")
+	if err := s.(providers.Sweeper).Sweep(t.Context(), r.request("j")); err != nil || len(r.made()) != 0 {
+		t.Errorf("%v, %d left", err, len(r.made()))
+	}
+	if n, err := s.(providers.NativeMinter).MintNative(t.Context(), r.request("")); err != nil || n.ForJob || n.Secret.Reveal() != pat.Secret {
+		t.Errorf("without a job: %+v, %v", n, err)
+	}
+	s, _ = r.maker(gitlab.Options{Project: "acme/app", Scopes: providers.Strings{fake.ReadRegistry}})
+	for name, err := range map[string]error{
+		"check": s.(providers.NativeChecker).CheckNative(t.Context(), r.request("j")),
+		"mint":  func() error { _, err := s.(providers.NativeMinter).MintNative(t.Context(), r.request("j")); return err }(),
+	} {
+		if err == nil {
+			t.Errorf("%s: scopes without api", name)
+			continue
+		}
+		r.wantError(err, providers.Denied, "needs the scope api", "read_registry", "add api to the account's scopes")
 	}
 }

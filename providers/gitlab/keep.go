@@ -4,7 +4,9 @@ package gitlab
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/regmint/regmint/providers"
@@ -13,9 +15,24 @@ import (
 )
 
 // KeepsLogin implements providers.LoginKeeper: access tokens, deploy tokens with
-// their names, passwords; not the identity tokens of other products.
-func (Provider) KeepsLogin(_ providers.Host, user string, secret providers.Secret) (bool, error) {
+// their names, passwords; not the identity tokens of other products. Prefixes
+// tell what is no login (docs.gitlab.com/security/tokens, token prefixes).
+func (Provider) KeepsLogin(h providers.Host, user string, secret providers.Secret) (bool, error) {
+	for prefix, what := range notForPeople {
+		if strings.HasPrefix(secret.Reveal(), prefix) {
+			return false, &providers.Error{
+				Kind: providers.Misconfigured, Host: h, Hint: "make an access token with read_registry and write_registry",
+				Err: errors.New("this is " + what + " (" + prefix + "…), which no registry of GitLab takes"),
+			}
+		}
+	}
 	return user != registryauth.TokenUser && (user != "" || !isDeploy(user, secret)), nil
+}
+
+// notForPeople are tokens of GitLab that look like a login and are none.
+var notForPeople = map[string]string{
+	"glrt-": "the token of a runner", "glrtr-": "a runner's registration token", "glptt-": "a pipeline's trigger token",
+	"glft-": "a feed token", "glagent-": "the token of an agent for Kubernetes", "gloas-": "the secret of an application",
 }
 
 // NeedsUser implements providers.LoginKeeper: GitLab goes by an access token
@@ -106,7 +123,7 @@ func (s *source) refuse(secret providers.Secret, err error) {
 
 // tell adds what GitLab said.
 func (t *token) tell(i info) {
-	t.name, t.scopes, t.created, t.expires = i.Name, i.Scopes, i.Created, i.expires()
+	t.name, t.scopes, t.expires = i.Name, i.Scopes, i.expires()
 	t.origin = "access token"
 	if i.Name != "" {
 		t.origin += " " + fmt.Sprintf("%q", httpx.Printable(i.Name, 60))
@@ -131,7 +148,7 @@ func (s *source) learn(ctx context.Context, r providers.Request, c providers.Cre
 	if isDeploy(s.account.Username, c.Secret) {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, checkLimit)
+	ctx, cancel := hurry(ctx)
 	defer cancel()
 	i, err := s.self(ctx, r.Host, t)
 	if err != nil {

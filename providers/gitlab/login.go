@@ -42,7 +42,7 @@ func (s *source) fromLogin(ctx context.Context, h providers.Host) (token, error)
 	if err != nil {
 		return token{}, err
 	}
-	t := token{user: anyUser, secret: providers.NewSecret(p.Access), oauth: true, expires: p.ExpiresAt, origin: "login in the browser", scopes: p.Scopes}
+	t := token{user: anyUser, secret: providers.NewSecret(p.Access), oauth: true, issued: p.IssuedAt, expires: p.ExpiresAt, origin: "login in the browser", scopes: p.Scopes}
 	if p.User != "" {
 		t.origin += " as " + httpx.Printable(p.User, 100)
 	}

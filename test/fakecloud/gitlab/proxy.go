@@ -120,7 +120,8 @@ func (c *caller) proxies() bool {
 	return c.user != nil && both
 }
 
-// serveProxy is the Dependency Proxy on the instance's own name.
+// serveProxy is the Dependency Proxy on the instance's own name: manifests and
+// blobs, and no list of anything.
 func (g *GitLab) serveProxy(w http.ResponseWriter, r *http.Request) {
 	raw, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	user, deploy := g.proxyCaller(raw)
@@ -140,7 +141,7 @@ func (g *GitLab) serveProxy(w http.ResponseWriter, r *http.Request) {
 	g.mu.Lock()
 	gr := g.groups[group]
 	switch {
-	case gr == nil || !ok || op.Action != "pull":
+	case gr == nil || !ok || op.Action != "pull" || !strings.Contains(r.URL.Path, "/manifests/") && !strings.Contains(r.URL.Path, "/blobs/"):
 		gr = nil
 	case user != nil:
 		who = user.Username
