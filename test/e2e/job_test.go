@@ -64,7 +64,7 @@ func (w *world) openJobWith(t *testing.T, env []string, flags ...string) *job {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Minute)
 	j := &job{w: w, t: t, dir: dir, lines: make(chan string), said: &syncBuffer{}}
 	j.cmd = w.process(ctx, command{args: append(append([]string{"regmint", "run"}, flags...), "--", "sh"), env: env})
 	j.cmd.Stdin, j.cmd.Stderr = nil, j.said
@@ -136,8 +136,8 @@ func (j *job) try(c command) (r result, err error) {
 		if r.code, err = strconv.Atoi(strings.TrimPrefix(l, "rc ")); err != nil {
 			return r, err
 		}
-	case <-time.After(commandLimit):
-		return r, fmt.Errorf("no end after %s", commandLimit)
+	case <-time.After(c.bound()):
+		return r, fmt.Errorf("no end after %s", c.bound())
 	}
 	out, err := os.ReadFile(base + ".out")
 	r.out = string(out)

@@ -157,6 +157,7 @@ type command struct {
 	args  []string
 	stdin string
 	env   []string // NAME=value, over the world's
+	limit time.Duration
 }
 
 func cmd(args ...string) command { return command{args: args} }
@@ -164,6 +165,12 @@ func cmd(args ...string) command { return command{args: args} }
 func (c command) in(stdin string) command { c.stdin = stdin; return c }
 
 func (c command) with(env ...string) command { c.env = append(slices.Clone(c.env), env...); return c }
+
+// within is a command that may take longer than others.
+func (c command) within(d time.Duration) command { c.limit = d; return c }
+
+// bound is when it is given up.
+func (c command) bound() time.Duration { return max(c.limit, commandLimit) }
 
 func (c command) String() string { return strings.Join(c.args, " ") }
 
@@ -180,7 +187,7 @@ type shell interface{ run(c command) result }
 // run runs a command of the person's, outside of jobs.
 func (w *world) run(c command) result {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), commandLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), c.bound())
 	defer cancel()
 	var out bytes.Buffer
 	p := w.process(ctx, c)
