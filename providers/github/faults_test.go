@@ -5,8 +5,10 @@ package github_test
 import (
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/regmint/regmint/providers"
 	"github.com/regmint/regmint/providers/github"
@@ -74,4 +76,41 @@ func TestFaultsOfTheAPIAreWordedAndLeakNothing(t *testing.T) { // the fault matr
 			}
 		})
 	}
+}
+
+// GitHub refuses too many requests with the 403 of missing rights (docs: rate
+// limits for the REST API).
+func TestLimitsOfGitHubAreNoLackOfRights(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s, _ := w.minter()
+	reset := strconv.FormatInt(w.c.Now().Add(20*time.Minute).Unix(), 10)
+	for name, x := range map[string]struct {
+		fault    fakecloud.Fault
+		from, to time.Duration
+	}{
+		"secondary, with Retry-After": {fakecloud.Fault{Status: 403, Header: http.Header{"Retry-After": {"90"}}, Body: `{"message":"You have exceeded a secondary rate limit"}`}, 90 * time.Second, 90 * time.Second},
+		"secondary, without a word":   {fakecloud.Fault{Status: 403, Body: `{"message":"You have exceeded a secondary rate limit. Please wait a few minutes before you try again."}`}, time.Minute, time.Minute},
+		"primary":                     {fakecloud.Fault{Status: 403, Header: http.Header{"X-Ratelimit-Remaining": {"0"}, "X-Ratelimit-Reset": {reset}}, Body: `{"message":"API rate limit exceeded for user ID 1."}`}, 19 * time.Minute, 20 * time.Minute},
+		"429":                         {fakecloud.Fault{Status: 429, Header: http.Header{"Retry-After": {"120"}}}, time.Minute, 2 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			x.fault.Host = "api.github.com"
+			w.c.ClearFaults()
+			w.c.Inject(x.fault)
+			before := len(w.c.Requests())
+			_, err := s.Mint(t.Context(), w.request())
+			e, ok := errors.AsType[*providers.Error](err)
+			if !ok || e.Kind != providers.Unavailable || e.RetryAfter < x.from || e.RetryAfter > x.to || !strings.Contains(err.Error(), "limits how often") || !strings.Contains(e.Hint, "by itself at") {
+				t.Errorf("%v, again after %s", err, e.RetryAfter)
+			}
+			if n := len(w.c.Requests()) - before; n != 1 {
+				t.Errorf("%d requests", n)
+			}
+		})
+	}
+	w.c.ClearFaults()
+	w.c.Inject(fakecloud.Fault{Host: "api.github.com", Status: 403, Header: http.Header{"X-Ratelimit-Remaining": {"4999"}, "X-Ratelimit-Reset": {reset}}, Body: `{"message":"Resource not accessible by integration"}`})
+	_, err := s.Mint(t.Context(), w.request())
+	w.refused(err, providers.Denied, "Resource not accessible by integration")
 }

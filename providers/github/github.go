@@ -27,6 +27,7 @@ const anyUser = "x-access-token"
 
 // The prefixes of tokens.
 const (
+	prefixClassic      = "ghp_"
 	prefixFine         = "github_pat_"
 	prefixInstallation = "ghs_"
 	prefixRefresh      = "ghr_"

@@ -161,3 +161,43 @@ func TestALoginOfAnAppTriesItsKey(t *testing.T) {
 		t.Errorf("%+v %v", res, err)
 	}
 }
+
+func TestApplicationsThatGitHubDoesNotKnowAreNamed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, err := w.logIn(&person{}, &github.Options{ClientID: "Ov23liNOBODY"}, providers.LayerSaved)
+	w.refused(err, providers.Misconfigured, "no application with this client_id", "check client_id")
+	app := w.g.OAuthApp("tool")
+	app.DisableDevice()
+	_, err = w.logIn(&person{}, &github.Options{ClientID: app.ClientID}, providers.LayerSaved)
+	w.refused(err, providers.Misconfigured, "enable Device Flow in the application's settings")
+	if err != nil && strings.Contains(err.Error(), "\n") {
+		t.Errorf("%q", err)
+	}
+}
+
+// A reader of a fleet has the pair in a file: a renewal there would end it for
+// everybody, and could be kept nowhere.
+func TestAPairThatCannotBeKeptIsUsedToItsEndAndNotRenewed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	second(w)
+	app := w.g.App("tool")
+	res, err := w.logIn(&person{decide: func(code string) { w.g.Approve(code, w.jane) }}, &github.Options{ClientID: app.ClientID}, providers.LayerSaved)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.secrets["file:/etc/pair"] = res.Secret.Reveal()
+	w.edit = func(a *providers.Account) { a.Password = providers.SecretRef{Scheme: "file", Value: "/etc/pair"} }
+	s := w.open(&github.Options{ClientID: app.ClientID}, "")
+	w.c.Advance(7*time.Hour + 55*time.Minute)
+	if c := w.mint(s); !c.ExpiresAt.After(w.c.Now()) {
+		t.Errorf("until %s", c.ExpiresAt)
+	}
+	w.c.Advance(time.Hour)
+	_, err = s.Mint(t.Context(), w.request())
+	w.refused(err, providers.LoginRequired, "cannot be renewed there", "keyring:ghcr.io", "regmint login ghcr.io")
+	if n := w.g.Counts(); n.Refreshes != 0 {
+		t.Errorf("%+v", n)
+	}
+}

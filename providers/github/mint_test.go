@@ -3,6 +3,7 @@
 package github_test
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -129,6 +130,21 @@ func TestARefusalOfTheRegistryIsLookedInto(t *testing.T) {
 	w.g.Org("acme").RequireSSO()
 	err := s.(providers.Verifier).Verify(t.Context(), w.request("acme/app=pull"), c)
 	w.refused(err, providers.Denied, "SSO")
+	for secret, hint := range map[string]string{
+		w.jane.OAuth(fake.WritePackages).Secret: "regmint login ghcr.io",
+		w.jane.Classic("repo").Secret:           "has no scope read:packages",
+	} {
+		c := providers.Credential{Username: "jane", Secret: providers.NewSecret(secret)}
+		err = s.(providers.Verifier).Verify(t.Context(), w.request("acme/app=pull"), c)
+		w.refused(err, providers.Denied, hint)
+	}
+	w.c.Inject(fakecloud.Fault{Host: "api.github.com", Status: http.StatusBadGateway})
+	err = s.(providers.Verifier).Verify(t.Context(), w.request("acme/app=pull"), c)
+	w.refused(err, providers.Denied, "may lack the right")
+	if strings.Contains(err.Error(), "is valid") {
+		t.Errorf("nobody has said so: %v", err)
+	}
+	w.c.ClearFaults()
 	pat.Revoke() // "denied: denied" is said of a dead token too
 	err = s.(providers.Verifier).Verify(t.Context(), w.request(), c)
 	w.refused(err, providers.LoginRequired, "not valid any more")
