@@ -300,10 +300,12 @@ func (c *Core) Erase(ctx context.Context, j *job, l api.Login) *api.Reply {
 		c.eraseMinted(k.Host)
 		return &api.Reply{Outcome: api.OK, Message: "account " + a.Name + " is configured in " + a.Source + "; its cached credential was dropped"}
 	}
-	if err := c.RemoveLogin(ctx, a); err != nil {
+	gone, err := c.Remove(ctx, a)
+	text := c.EndLogin(ctx, gone)
+	if err != nil {
 		return failed(k.Host, err)
 	}
-	return &api.Reply{Outcome: api.OK, Message: "removed " + a.Name}
+	return &api.Reply{Outcome: api.OK, Message: strings.TrimSuffix("removed "+a.Name+"; "+text, "; ")}
 }
 
 // eraseMinted drops a minted credential, at most once in 5 s: docker logout

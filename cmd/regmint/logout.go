@@ -80,14 +80,13 @@ func (a *app) logout(ctx context.Context, name, as string) error {
 	if err := l.unlock(ctx, a, a.interactive()); err != nil {
 		return err
 	}
-	if err := a.removeLogin(ctx, l, acc, host); err != nil {
-		return err
-	}
-	if len(others) > 0 {
+	gone, err := a.removeLogin(ctx, l, acc, host)
+	if len(others) > 0 && err == nil {
 		a.say("still logged in to %s with account %s", host, strings.Join(others, ", "))
 	}
 	a.tellAgent(ctx, host.String())
-	return nil
+	a.endLogin(ctx, l, gone)
+	return err
 }
 
 // spare is the token that another tool fetched and docker login left with us.
@@ -126,28 +125,31 @@ func (l *local) loggedIn(host providers.Host, as string) (acc providers.Account,
 	return acc, others, nil
 }
 
-// removeLogin removes a saved account, or the saved secret of a configured one.
-func (a *app) removeLogin(ctx context.Context, l *local, acc providers.Account, host providers.Host) error {
-	ref, keeps := loginRef(acc)
-	switch {
-	case acc.Layer == providers.LayerSaved:
-		if err := l.RemoveLogin(ctx, acc); err != nil {
-			return err
+// removeLogin removes a saved account, or the saved secret of a configured one,
+// from this machine.
+func (a *app) removeLogin(ctx context.Context, l *local, acc providers.Account, host providers.Host) (agent.Removed, error) {
+	if _, keeps := loginRef(acc); acc.Layer != providers.LayerSaved && !keeps {
+		return agent.Removed{}, &providers.Error{
+			Kind: providers.Misconfigured, Host: host,
+			Err:  fmt.Errorf("account %s is configured in %s and has no saved login", acc.Name, acc.Source),
+			Hint: "take it out of the configuration",
 		}
-		a.say("logged out of %s%s", host, nameUnless(acc.Name, agent.AccountName(host)))
-		return nil
-	case keeps:
-		if err := l.store.Delete(ctx, ref.Value); err != nil {
-			return err
-		}
-		l.SecretRemoved(ctx, ref.Value)
-		a.say("removed the saved secret of account %s; the account itself is in %s", acc.Name, acc.Source)
-		return nil
 	}
-	return &providers.Error{
-		Kind: providers.Misconfigured, Host: host,
-		Err:  fmt.Errorf("account %s is configured in %s and has no saved login", acc.Name, acc.Source),
-		Hint: "take it out of the configuration",
+	gone, err := l.Remove(ctx, acc)
+	switch {
+	case err != nil:
+	case acc.Layer == providers.LayerSaved:
+		a.say("logged out of %s%s", host, nameUnless(acc.Name, agent.AccountName(host)))
+	default:
+		a.say("removed the saved secret of account %s; the account itself is in %s", acc.Name, acc.Source)
+	}
+	return gone, err
+}
+
+// endLogin ends at the product what its login made there, and says so.
+func (a *app) endLogin(ctx context.Context, l *local, gone agent.Removed) {
+	if text := l.EndLogin(ctx, gone); text != "" {
+		a.say("%s: %s", gone.Host(), text)
 	}
 }
 
@@ -169,19 +171,23 @@ func (a *app) logoutAll(ctx context.Context) error {
 	if err := l.unlock(ctx, a, a.interactive()); err != nil {
 		return err
 	}
-	n := 0
+	var gone []agent.Removed
 	for _, acc := range l.everyAccount() {
 		if _, keeps := loginRef(acc); acc.Layer != providers.LayerSaved && !keeps {
 			continue
 		}
 		host, _ := exactHost(acc)
-		if err := a.removeLogin(ctx, l, acc, host); err != nil {
+		one, err := a.removeLogin(ctx, l, acc, host)
+		if err != nil {
 			return err
 		}
-		n++
+		gone = append(gone, one)
 	}
-	a.say("%s removed", count(n, "login", "logins"))
+	a.say("%s removed", count(len(gone), "login", "logins"))
 	a.tellAgent(ctx, "")
+	for _, one := range gone {
+		a.endLogin(ctx, l, one)
+	}
 	return nil
 }
 
