@@ -126,7 +126,7 @@ func accepts(reg *fakeregistry.Server, user, secret string) bool {
 func TestStaticPasswordsAreRenewedAndPutBack(t *testing.T) {
 	t.Parallel() // it waits
 	w := newWorld(t)
-	reg := issuer(t, fakeregistry.Options{Issue: fakeregistry.IssueOptions{Life: 9 * time.Second}}, "ci")
+	reg := issuer(t, fakeregistry.Options{Issue: fakeregistry.IssueOptions{Life: 12 * time.Second}}, "ci")
 	w.configure(w.minted(reg, "ci"))
 	s := w.start(cmd("regmint", "run", "-q", "-r", reg.Host(), "--static", "--", "sh", "-c", answers+`
 		echo "$DOCKER_CONFIG/config.json" >where; echo "$REGISTRY_AUTH_FILE" >>where

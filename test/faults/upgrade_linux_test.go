@@ -23,12 +23,12 @@ func (w *world) upgraded() string {
 func TestAnUpgradeLetsRunningJobsEndWell(t *testing.T) {
 	t.Parallel() // it waits
 	w := newWorld(t)
-	reg := issuer(t, fakeregistry.Options{Issue: fakeregistry.IssueOptions{Life: 3 * time.Second}}, "ci")
+	reg := issuer(t, fakeregistry.Options{Issue: fakeregistry.IssueOptions{Life: 6 * time.Second}}, "ci")
 	w.configure(w.minted(reg, "ci"))
 	old := w.agent()
 	next := w.upgraded()
 	reg.Inject(fakeregistry.Fault{Path: "/v2/team/slow", Delay: 100 * time.Millisecond}) // a slow pull
-	s := w.start(script(`client -n 20 -every 50ms "$1" team/slow >pulled`, reg.Host()))
+	s := w.start(script(`client -n 40 -every 50ms "$1" team/slow >pulled`, reg.Host()))
 	w.eventually("it pulls", func() bool { return strings.Contains(w.read("pulled"), "ci-bot") })
 
 	r := w.run(cmd(next, "agent", "restart"))
@@ -42,8 +42,8 @@ func TestAnUpgradeLetsRunningJobsEndWell(t *testing.T) {
 		t.Error("the old agent has left its job")
 	}
 	s.ends(0)
-	if n := strings.Count(w.read("pulled"), "ci-bot"); n != 20 {
-		t.Errorf("%d of 20 pulls", n)
+	if n := strings.Count(w.read("pulled"), "ci-bot"); n != 40 {
+		t.Errorf("%d of 40 pulls", n)
 	}
 	w.eventually("the old agent ends with its job", func() bool { return !alive(old) })
 	w.clean()
