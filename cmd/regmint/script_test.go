@@ -32,6 +32,7 @@ func TestMain(m *testing.M) {
 			}
 			a := newApp(Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
 			a.providers = scriptProviders(a.providers)
+			a.scryptWork = 10 // a script is no attacker
 			os.Exit(a.main(context.Background(), os.Args[1:]))
 		},
 		"docker-credential-regmint": func() {
@@ -106,7 +107,7 @@ func stopScriptAgent(vars []string) {
 	}
 	cmd := exec.Command(exe, "agent", "stop", "--force")
 	cmd.Env = vars
-	timer := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
+	timer := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
 	defer timer.Stop()
 	_ = cmd.Run()
 }
