@@ -5,6 +5,7 @@ package gitlab
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/regmint/regmint/providers"
@@ -23,32 +24,41 @@ func (Provider) EndLogin(ctx context.Context, q providers.EndRequest) providers.
 	if err != nil {
 		return providers.Ended{}
 	}
+	base := s.knownBase(q.Host)
+	if base == "" {
+		base = "GitLab" // its address would be a question to the registry
+	}
 	switch pair, ok := oauth.ParsePair(q.Secret); {
 	case s.plan.kind == byGlab:
 		return providers.Ended{Left: "the login of glab: glab auth logout"}
 	case ok:
-		if err := s.revokePair(ctx, q.Host, pair); err != nil {
-			s.deps.Log.Debug("the login is not revoked", "host", q.Host.String(), "reason", err.Error())
-			return providers.Ended{Left: "the login at GitLab, for two hours at least; it is revoked in your profile under Applications"}
+		at, err := s.revokePair(ctx, q.Host, pair)
+		if at != "" {
+			base = at
 		}
-		return providers.Ended{What: "the login at GitLab"}
-	case q.Secret.IsZero():
-		return providers.Ended{}
+		if err != nil {
+			s.deps.Log.Debug("the login is not revoked", "host", q.Host.String(), "reason", err.Error())
+			return providers.Ended{Left: "the login at " + base + ", which did not answer: revoke it at " + base + "/-/user_settings/applications"}
+		}
+		return providers.Ended{What: "the login at " + base}
 	case isDeploy(q.Account.Username, q.Secret):
-		return providers.Ended{Left: "the deploy token at GitLab; it is revoked in the settings of its project or group"}
+		return providers.Ended{Left: "the deploy token: revoke it in its project or group, Settings, Repository"}
+	case strings.HasPrefix(q.Secret.Reveal(), "glpat-"):
+		return providers.Ended{Left: "the access token: revoke it at " + base + "/-/user_settings/personal_access_tokens"}
 	}
-	return providers.Ended{Left: "the token at GitLab; it is revoked in your profile under Access tokens"}
+	return providers.Ended{} // a password ends nowhere
 }
 
 // endLimit bounds the end of a login whose person has gone.
 const endLimit = 5 * time.Second
 
-func (s *source) revokePair(ctx context.Context, h providers.Host, p oauth.Pair) error {
+// revokePair says at which GitLab.
+func (s *source) revokePair(ctx context.Context, h providers.Host, p oauth.Pair) (base string, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endLimit)
 	defer cancel()
 	v, err := s.gitlab(ctx, h)
 	if err != nil {
-		return err
+		return "", err
 	}
-	return s.oauthClient(v, h).End(ctx, v.base+"/oauth/revoke", p)
+	return v.base, s.oauthClient(v, h).End(ctx, v.base+"/oauth/revoke", p)
 }

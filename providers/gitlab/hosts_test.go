@@ -117,7 +117,7 @@ func TestLoginWithAJobTokenEndsByItself(t *testing.T) {
 	h, now := httpxtest.Host(t, "registry.gitlab.com"), time.Now()
 	body := base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"exp":%d}`, now.Add(3*time.Hour).Unix()))
 	for secret, want := range map[string]time.Duration{
-		"glcbt-64_abcdef": time.Hour, "plain": time.Hour, "glcbt-64_eyJhbGciOiJSUzI1NiJ9." + body + ".c2ln": 3 * time.Hour,
+		"glcbt-64_abcdef": time.Hour, "plain": time.Hour, "eyJhbGciOiJSUzI1NiIsImtpZCI6Ij8_Pz8ifQ." + body + ".c2ln": 3 * time.Hour, "glcbt-64_eyJhbGciOiJSUzI1NiJ9." + body + ".c2ln": 3 * time.Hour,
 	} {
 		life, ok := gitlab.New().MintedUser(h, "gitlab-ci-token", providers.NewSecret(secret), now)
 		if !ok || life.Round(time.Minute) != want {

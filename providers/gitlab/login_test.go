@@ -4,9 +4,6 @@ package gitlab_test
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -14,7 +11,6 @@ import (
 
 	"github.com/regmint/regmint/providers"
 	"github.com/regmint/regmint/providers/gitlab"
-	"github.com/regmint/regmint/test/fakecloud"
 	fake "github.com/regmint/regmint/test/fakecloud/gitlab"
 )
 
@@ -117,107 +113,6 @@ func TestLoginWithoutAnythingSaysWhereTokensAreMade(t *testing.T) {
 	}
 }
 
-func TestLoginOfGlabIsOfferedAndUsed(t *testing.T) {
-	t.Parallel()
-	for name, logIn := range map[string]func(r *rig, p *fake.Glab, dir string){
-		"OAuth": func(r *rig, p *fake.Glab, dir string) { p.LogIn(r.t, dir, r.jane) },
-		"a token": func(r *rig, p *fake.Glab, dir string) {
-			p.LogInToken(r.t, dir, r.jane.Token(fake.TokenSpec{Scopes: []string{fake.API}}))
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := newRig(t, fake.Options{})
-			dir := t.TempDir()
-			logIn(r, r.glab(dir), dir)
-			who := &person{}
-			res, err := r.login(who, gitlab.Options{}, saved)
-			if err != nil || !res.Write || res.Who != "jane" || !res.Account.Options.(*gitlab.Options).Glab || !res.Secret.IsZero() || len(who.asked) != 1 {
-				t.Fatalf("%+v, asked %q, %v", res, who.asked, err)
-			}
-			s := r.open(gitlab.Options{Glab: true})
-			c := r.mint(s, r.request(""))
-			if err := r.verify(s, r.request("", push("acme/app")), c); err != nil {
-				t.Error(err)
-			}
-			if n, err := s.(providers.NativeMinter).MintNative(t.Context(), r.request("")); err != nil || !n.Secret.Equal(c.Secret) {
-				t.Errorf("native: %v", err)
-			}
-			if _, err = r.login(&person{choice: 1}, gitlab.Options{}, saved); err == nil || !strings.Contains(err.Error(), "personal_access_tokens") {
-				t.Errorf("another choice: %v", err)
-			}
-		})
-	}
-}
-
-func TestLoginOfGlabThatIsOverIsRenewedByGlab(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, fake.Options{})
-	dir := t.TempDir()
-	p := r.glab(dir)
-	pair := p.LogIn(t, dir, r.jane)
-	r.cloud.Advance(3 * time.Hour)
-	if c := r.mint(r.open(gitlab.Options{Glab: true}), r.request("")); c.Secret.Reveal() == pair.Access || !c.ExpiresAt.After(r.cloud.Now()) {
-		t.Errorf("%+v", c)
-	}
-	if n := r.gl.Counts(); n.Refreshes != 1 {
-		t.Errorf("%+v", n)
-	}
-}
-
-func TestGlabThatCannotHelpIsAClearLine(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, fake.Options{})
-	s := r.open(gitlab.Options{Glab: true})
-	_, err := s.Mint(t.Context(), r.request(""))
-	r.wantError(err, providers.Misconfigured, "glab is not installed")
-	dir := t.TempDir()
-	p := r.glab(dir)
-	s = r.open(gitlab.Options{Glab: true})
-	_, err = s.Mint(t.Context(), r.request(""))
-	r.wantError(err, providers.LoginRequired, "glab is not logged in to gitlab.com", "glab auth login --hostname gitlab.com")
-	p.LogInToken(t, dir, r.jane.Token(fake.TokenSpec{Scopes: registryScopes}))
-	p.Break("the keyring is locked")
-	if _, err = s.Mint(t.Context(), r.request("")); err == nil || !strings.Contains(err.Error(), "glab") {
-		t.Errorf("%v", err)
-	}
-}
-
-// What current versions of glab print is taken at its word about who they are.
-func TestAnswerOfGlabForAnotherInstanceIsNotUsed(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, fake.Options{})
-	answer := func(instance, kind, more string) func(context.Context, providers.Command) ([]byte, error) {
-		return func(_ context.Context, c providers.Command) ([]byte, error) {
-			if c.Args[0] != "auth" || c.Args[1] != "credential-helper" {
-				return nil, os.ErrInvalid
-			}
-			return fmt.Appendf(nil, `{"type":"success","instance_url":%q,"token":{"type":%q,"token":%q%s}}`, instance, kind, canary, more), nil
-		}
-	}
-	ends := r.cloud.Now().Add(time.Hour).UTC().Truncate(time.Second)
-	r.deps.Run = answer("https://gitlab.com", "oauth2", fmt.Sprintf(`,"expiry_timestamp":%q`, ends.Format(time.RFC3339)))
-	if c := r.mint(r.open(gitlab.Options{Glab: true}), r.request("")); c.Secret.Reveal() != canary || !c.ExpiresAt.Equal(ends) {
-		t.Errorf("%+v", c)
-	}
-	for _, tt := range []struct{ instance, kind, more, want string }{
-		{"https://gitlab.corp.example", "pat", "", "answers for https://gitlab.corp.example"},
-		{"https://gitlab.com", "oauth2", `,"expiry_timestamp":"2001-01-01T00:00:00Z"`, "has expired"},
-		{"https://gitlab.com", "job-token", "", `identity = "job"`},
-	} {
-		r.deps.Run = answer(tt.instance, tt.kind, tt.more)
-		_, err := r.open(gitlab.Options{Glab: true}).Mint(t.Context(), r.request(""))
-		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), canary) {
-			t.Errorf("%+v: %v", tt, err)
-		}
-	}
-	if n := r.cloud.Count(func(q fakecloud.Request) bool { return q.Status == 401 }); n != 0 {
-		t.Errorf("a foreign token was shown to GitLab %d times", n)
-	}
-	if w := r.open(gitlab.Options{Glab: true}).(providers.Watcher).Watches(); len(w) != 1 || filepath.Base(w[0]) != "config.yml" {
-		t.Errorf("%q", w)
-	}
-}
-
 func TestInAJobNobodyHasToLogIn(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, fake.Options{})
@@ -225,6 +120,22 @@ func TestInAJobNobodyHasToLogIn(t *testing.T) {
 	res, err := r.login(&person{}, gitlab.Options{}, saved)
 	if err != nil || res.Write || !strings.Contains(res.Who, "CI job") {
 		t.Errorf("%+v, %v", res, err)
+	}
+}
+
+func TestPageForATokenNamesTheScopesTheAccountNeeds(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, fake.Options{})
+	for scopes, edit := range map[string]struct {
+		o gitlab.Options
+		f func(*providers.Account)
+	}{
+		"read_registry,write_registry":             {gitlab.Options{}, func(*providers.Account) {}},
+		"read_registry,write_registry,self_rotate": {gitlab.Options{}, func(a *providers.Account) { a.Rotate = providers.Duration(time.Hour) }},
+		"api": {gitlab.Options{Project: "acme/app"}, func(*providers.Account) {}},
+	} {
+		_, err := r.login(&person{}, edit.o, kept, edit.f)
+		r.wantError(err, providers.LoginRequired, "?name=regmint&scopes="+scopes)
 	}
 }
 

@@ -3,6 +3,7 @@
 package gitlab_test
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -239,6 +240,44 @@ func TestRefusalsOfTheRegistryAreWorded(t *testing.T) {
 	r.gl.Set(func(o *fake.Options) { o.BanAfter = 1 })
 	_ = r.verify(s, r.request(""), cred("wrong"))
 	r.wantError(r.verify(s, r.request(""), cred(bare.Secret)), providers.Denied, "keeps an address out for an hour")
+}
+
+func TestRegistryThatIsTurnedOffIsSaidSo(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, fake.Options{NoRegistry: true})
+	for name, secret := range map[string]string{"a token": r.jane.Token(fake.TokenSpec{Scopes: registryScopes}).Secret, "a job": r.app.Job(r.jane).Token} {
+		s := r.open(gitlab.Options{}, r.withSecret(secret))
+		c := providers.Credential{Username: fake.JobUser, Secret: providers.NewSecret(secret)}
+		err := r.verify(s, r.request("", pull("acme/app")), c)
+		r.wantError(err, providers.Misconfigured, "the container registry is not enabled there", "ask an administrator of GitLab")
+		if strings.Contains(err.Error(), "UNAVAILABLE") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// H53: what a single sign-on in front of GitLab answers.
+func TestPageInPlaceOfTheAPIIsNamed(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, fake.Options{})
+	s := r.open(gitlab.Options{}, r.withSecret(r.jane.Token(fake.TokenSpec{Scopes: []string{fake.API}}).Secret))
+	r.cloud.Inject(fakecloud.Fault{Host: "gitlab.com", Path: "/api/v4", Status: 302, Header: http.Header{"Location": {"/users/sign_in"}}})
+	_, err := s.(providers.NativeMinter).MintNative(t.Context(), r.request(""))
+	r.wantError(err, providers.Unavailable, "a web page at https://gitlab.com/users/sign_in where GitLab's API should be", "look at url")
+}
+
+// A login that only the registry can judge is no dead one where it does not answer.
+func TestRegistryThatIsOutDoesNotCondemnAPassword(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, fake.Options{})
+	r.jane.SetPassword("correct horse")
+	s := r.open(gitlab.Options{}, r.withSecret("correct horse"), func(a *providers.Account) { a.Username = "jane" })
+	r.cloud.Inject(fakecloud.Fault{Host: "gitlab.com", Path: "/jwt/auth", Status: 503, Header: http.Header{"Retry-After": {"60"}}})
+	for range 2 {
+		if c := r.mint(s, r.request("", pull("acme/app"))); c.Username != "jane" {
+			t.Errorf("%+v", c)
+		}
+	}
 }
 
 func TestSelfManagedGitLabIsFoundByTheChallenge(t *testing.T) {
