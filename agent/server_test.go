@@ -74,7 +74,7 @@ func (s *served) start() {
 	case <-ready:
 	case err := <-done:
 		s.t.Fatalf("agent did not start: %v", err)
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		s.t.Fatal("agent did not start")
 	}
 	s.t.Cleanup(func() { stop(); s.wait(done) })
@@ -84,7 +84,7 @@ func (s *served) wait(done chan error) {
 	select {
 	case <-done:
 		done <- nil
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		s.t.Error("agent did not end")
 	}
 }
@@ -163,7 +163,7 @@ func (s *served) resume(w *wrapped, socket string) {
 // eventually polls a condition that another goroutine makes true.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if ok() {
 			return
 		}

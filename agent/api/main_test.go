@@ -124,7 +124,7 @@ func roleConnect() int {
 		return 1
 	}
 	exe, _ := os.Executable()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	c, err := Connect(ctx, ConnectOptions{Paths: paths, Regmint: exe})
 	if err != nil {
@@ -244,11 +244,11 @@ func serveRaw(t *testing.T, handle func(c net.Conn)) string {
 // eachContext runs f with both kinds of connection.
 func eachContext(t *testing.T, f func(t *testing.T, ctx context.Context)) {
 	t.Run("cancellable", func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		f(t, ctx)
 	})
-	t.Run("until", func(t *testing.T) { f(t, Until(time.Now().Add(10*time.Second))) })
+	t.Run("until", func(t *testing.T) { f(t, Until(time.Now().Add(time.Minute))) })
 }
 
 // environOnly is a clean environment for a child, and extra.

@@ -31,7 +31,7 @@ func fresh(t *testing.T) (dir string, paths Paths) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
 		c, err := Dial(ctx, paths.MainSocket())
 		if err != nil {
