@@ -34,7 +34,9 @@ type file struct {
 	o Options
 }
 
-func newFile(o Options) *file { return &file{keySource: &keySource{o: o}, o: o} }
+func newFile(o Options) *file {
+	return &file{keySource: &keySource{o: o, workFactor: o.ScryptWork}, o: o}
+}
 
 // content is the decrypted file. Secrets are base64 in JSON: every byte
 // survives.

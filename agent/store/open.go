@@ -37,6 +37,9 @@ type Options struct {
 	// Interactive: a person waits and can answer the keychain's prompt (2 min
 	// instead of 2 s).
 	Interactive bool
+	// ScryptWork is what a new passphrase costs, log2; 0: age's own, about a
+	// second.
+	ScryptWork int
 	// Log gets warnings; nil discards them.
 	Log *slog.Logger
 }

@@ -45,6 +45,7 @@ type app struct {
 	paths      func() (api.Paths, error)
 	findJob    func() (api.JobRef, bool, error)
 
+	scryptWork  int // of a passphrase: store.Options
 	versionSaid bool
 	// started is set once a command has accepted its arguments: errors before
 	// that are errors of usage.

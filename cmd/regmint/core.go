@@ -73,7 +73,7 @@ func (a *app) storeOpener(f files, interactive bool, log *slog.Logger) func(*con
 		o := store.Options{
 			Kind: cfg.Agent.Store, StateDir: f.state, Env: a.environ(),
 			Key: cfg.Agent.StoreKey, Resolve: a.resolver().Resolve,
-			Interactive: interactive, Log: log,
+			Interactive: interactive, ScryptWork: a.scryptWork, Log: log,
 		}
 		if exe, err := a.executable(); err == nil {
 			o.Child = []string{exe, "agent", "keyring"}

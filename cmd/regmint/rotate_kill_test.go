@@ -210,6 +210,7 @@ func newRotateWorld(t *testing.T) (*rotateWorld, *rotatorServer) {
 	w := &rotateWorld{t: t, exe: exe, home: home, env: []string{
 		"HOME=" + home, "PATH=" + os.Getenv("PATH"), "REGMINT_STATE_DIR=" + filepath.Join(home, "state"),
 		"REGMINT_RUNTIME_DIR=" + filepath.Join(home, "r"), "XDG_CONFIG_HOME=" + filepath.Join(home, ".config"), "REGMINT_AGENT=off",
+		"GORACE=atexit_sleep_ms=10", // else every process ends a second late
 	}}
 	cfg := filepath.Join(home, ".config", "regmint")
 	if err := os.MkdirAll(cfg, 0o700); err != nil {
@@ -243,6 +244,7 @@ func (w *rotateWorld) works(f *rotatorServer, what string) {
 }
 
 func TestRotateSaysWhatItDoesAndDoesIt(t *testing.T) {
+	t.Parallel()
 	w, f := newRotateWorld(t)
 	out, code := w.run("", "rotate", "reg.example", "--dry-run")
 	if code != 0 || !strings.Contains(out, "the old token, at once") || f.living() != "token-0000" {
@@ -262,6 +264,7 @@ func TestRotateSaysWhatItDoesAndDoesIt(t *testing.T) {
 }
 
 func TestKilledRotationsAreFinishedAndNeverRepeated(t *testing.T) {
+	t.Parallel()
 	w, f := newRotateWorld(t)
 	nobody := func(int) {}
 	kill := func(pid int) { _ = syscall.Kill(pid, syscall.SIGKILL) }
