@@ -11,6 +11,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"net"
 	"sync"
 	"time"
 )
@@ -55,8 +56,15 @@ func (a *authority) leaf(name string) (*tls.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
+	var names []string
+	var addrs []net.IP
+	if ip := net.ParseIP(name); ip != nil {
+		addrs = append(addrs, ip)
+	} else {
+		names = append(names, name)
+	}
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: big.NewInt(int64(len(a.leaves)) + 2), Subject: pkix.Name{CommonName: "fakecloud"}, DNSNames: []string{name},
+		SerialNumber: big.NewInt(int64(len(a.leaves)) + 2), Subject: pkix.Name{CommonName: "fakecloud"}, DNSNames: names, IPAddresses: addrs,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}, a.cert, key.Public(), a.key)

@@ -89,8 +89,8 @@ func (c *Cloud) Close() {
 	c.wg.Wait()
 }
 
-// Handle serves https://PATTERN. In a pattern * stands for one label; the
-// pattern registered first wins. The handler sees the name in Request.Host.
+// Handle serves https://PATTERN. In a pattern * stands for one label, and another
+// port than 443 is written (reg.example:5050); the pattern registered first wins. The handler sees the name in Request.Host.
 func (c *Cloud) Handle(pattern string, h http.Handler) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -112,6 +112,21 @@ func (c *Cloud) Plain(name string, h http.Handler) string {
 		s.Close()
 	})
 	return s.URL
+}
+
+// Listen serves what is registered for the address that it returns, ip:port, at
+// that very address: for what clients reach without a proxy, such as 127.0.0.2.
+func (c *Cloud) Listen(ip string) (string, error) {
+	cert, err := c.ca.leaf(ip)
+	if err != nil {
+		return "", err
+	}
+	l, err := tls.Listen("tcp", net.JoinHostPort(ip, "0"), &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*cert}, NextProtos: []string{"http/1.1"}})
+	if err != nil {
+		return "", err
+	}
+	c.wg.Go(func() { _ = c.https.Serve(l) })
+	return l.Addr().String(), nil
 }
 
 // ProxyURL is the proxy for https: http://127.0.0.1:PORT.
@@ -191,7 +206,11 @@ func (c *Cloud) serveProxy(w http.ResponseWriter, r *http.Request) {
 	}
 	host, port, err := net.SplitHostPort(r.Host)
 	host = strings.ToLower(host)
-	if r.Method != http.MethodConnect || err != nil || port != "443" || c.handler(host) == nil {
+	at := host
+	if port != "443" {
+		at += ":" + port
+	}
+	if r.Method != http.MethodConnect || err != nil || c.handler(at) == nil {
 		c.mu.Lock()
 		c.refused = append(c.refused, r.Host)
 		c.mu.Unlock()

@@ -55,15 +55,21 @@ func (j *Job) Env() []string {
 	defer j.g.mu.Unlock()
 	host, registry := j.g.options.Host, j.g.options.Registry
 	root, _, _ := strings.Cut(j.Project.Path, "/")
+	name, port, proxy := host, "443", host
+	if i := strings.IndexByte(host, ':'); i > 0 {
+		name, port = host[:i], host[i+1:]
+	} else {
+		proxy += ":443" // the product writes it
+	}
 	env := []string{
-		"CI=true", "GITLAB_CI=true", "CI_SERVER=yes", "CI_SERVER_HOST=" + host, "CI_SERVER_PORT=443", "CI_SERVER_PROTOCOL=https",
+		"CI=true", "GITLAB_CI=true", "CI_SERVER=yes", "CI_SERVER_HOST=" + name, "CI_SERVER_PORT=" + port, "CI_SERVER_PROTOCOL=https",
 		"CI_SERVER_URL=https://" + host, "CI_SERVER_FQDN=" + host, "CI_API_V4_URL=https://" + host + "/api/v4",
 		fmt.Sprintf("CI_JOB_ID=%d", j.ID), "CI_JOB_TOKEN=" + j.Token,
 		fmt.Sprintf("CI_PROJECT_ID=%d", j.Project.ID), "CI_PROJECT_PATH=" + j.Project.Path, "CI_PROJECT_ROOT_NAMESPACE=" + root,
 		"GITLAB_USER_LOGIN=" + j.User.Username,
-		"CI_DEPENDENCY_PROXY_SERVER=" + host + ":443", "CI_DEPENDENCY_PROXY_USER=" + JobUser, "CI_DEPENDENCY_PROXY_PASSWORD=" + j.Token,
-		"CI_DEPENDENCY_PROXY_GROUP_IMAGE_PREFIX=" + host + ":443/" + strings.ToLower(root) + "/dependency_proxy/containers",
-		"CI_DEPENDENCY_PROXY_DIRECT_GROUP_IMAGE_PREFIX=" + host + ":443/" + strings.ToLower(path.Dir(j.Project.Path)) + "/dependency_proxy/containers",
+		"CI_DEPENDENCY_PROXY_SERVER=" + proxy, "CI_DEPENDENCY_PROXY_USER=" + JobUser, "CI_DEPENDENCY_PROXY_PASSWORD=" + j.Token,
+		"CI_DEPENDENCY_PROXY_GROUP_IMAGE_PREFIX=" + proxy + "/" + strings.ToLower(root) + "/dependency_proxy/containers",
+		"CI_DEPENDENCY_PROXY_DIRECT_GROUP_IMAGE_PREFIX=" + proxy + "/" + strings.ToLower(path.Dir(j.Project.Path)) + "/dependency_proxy/containers",
 	}
 	if !j.Project.noRegistry {
 		env = append(env, "CI_REGISTRY="+registry, "CI_REGISTRY_IMAGE="+registry+"/"+strings.ToLower(j.Project.Path),
