@@ -3,13 +3,16 @@
 package cloud
 
 import (
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/regmint/regmint/test/fakecloud"
 	"github.com/regmint/regmint/test/fakecloud/dockerhub"
+	"github.com/regmint/regmint/test/fakecloud/gitlab"
 )
 
 // loggedInHub is a person who is logged in to Docker Hub with a code.
@@ -76,5 +79,41 @@ func TestLogoutNeedsNeitherAgentNorProduct(t *testing.T) {
 	}
 	if x := r.with("REGMINT_AGENT=off").feed("docker.io", "docker-credential-regmint", "get"); !strings.Contains(x.out, "credentials not found") {
 		t.Errorf("%s", x)
+	}
+}
+
+func TestLogoutEndsALoginAtGitLab(t *testing.T) {
+	t.Parallel()
+	r := newGitLab(t, gitlab.Options{DeviceInterval: time.Second})
+	app := r.gl.Application("regmint", registryScopes...)
+	r.configure(r.account(fmt.Sprintf("client_id = %q", app.ClientID), `password = "keyring:browser"`))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+			if codes := r.gl.Codes(); len(codes) > 0 {
+				if err := r.gl.Approve(codes[0], r.jane); err != nil {
+					t.Error(err)
+				}
+				return
+			}
+		}
+		t.Error("no code was asked for")
+	}()
+	x := r.terminal(nil, "regmint", "login", "--no-browser", "--no-wire", r.gl.Registry())
+	<-done
+	if x.code != 0 {
+		t.Fatalf("%s", x)
+	}
+	r.pushPull(r.image())
+	x = r.regmint("logout", r.gl.Registry())
+	if x.code != 0 || !strings.Contains(x.err, "removed the saved secret of account work") || !strings.Contains(x.err, "registry.gitlab.com: ended the login at https://gitlab.com") {
+		t.Errorf("%s", x)
+	}
+	if !slices.ContainsFunc(r.gl.Revoked(), func(v gitlab.Revocation) bool { return v.Why == gitlab.ByOAuth }) {
+		t.Errorf("revoked: %+v", r.gl.Revoked())
+	}
+	if a := r.get(r.gl.Registry()); !strings.Contains(a.failure, "regmint login") {
+		t.Errorf("%+v", a)
 	}
 }
