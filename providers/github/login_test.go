@@ -13,13 +13,9 @@ import (
 	fake "github.com/regmint/regmint/test/fakecloud/github"
 )
 
-// second lets device logins poll every second.
-func second(w *world) { w.g.Set(func(o *fake.Options) { o.DeviceInterval = time.Second }) }
-
 func TestADeviceLoginIsKeptAndUsed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	second(w)
 	app := w.g.OAuthApp("tool")
 	p := &person{decide: func(code string) { w.g.Approve(code, w.jane) }}
 	res, err := w.logIn(p, &github.Options{ClientID: app.ClientID}, providers.LayerSaved)
@@ -50,7 +46,6 @@ func TestADeviceLoginIsKeptAndUsed(t *testing.T) {
 func TestADeclinedCodeAndAnAppWithoutDeviceLogin(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	second(w)
 	app := w.g.OAuthApp("tool")
 	_, err := w.logIn(&person{decide: func(code string) { w.g.Deny(code) }}, &github.Options{ClientID: app.ClientID}, providers.LayerSaved)
 	w.refused(err, providers.Denied, "declined")
@@ -66,7 +61,6 @@ func TestADeclinedCodeAndAnAppWithoutDeviceLogin(t *testing.T) {
 func TestFiftyRefreshesOfAPairAreOne(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	second(w)
 	app := w.g.App("minter")
 	res, err := w.logIn(&person{decide: func(code string) { w.g.Approve(code, w.jane) }}, &github.Options{ClientID: app.ClientID}, providers.LayerSaved)
 	if err != nil || res.Until.IsZero() {
@@ -181,7 +175,6 @@ func TestApplicationsThatGitHubDoesNotKnowAreNamed(t *testing.T) {
 func TestAPairThatCannotBeKeptIsUsedToItsEndAndNotRenewed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	second(w)
 	app := w.g.App("tool")
 	res, err := w.logIn(&person{decide: func(code string) { w.g.Approve(code, w.jane) }}, &github.Options{ClientID: app.ClientID}, providers.LayerSaved)
 	if err != nil {

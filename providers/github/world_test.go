@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/regmint/regmint/providers"
 	"github.com/regmint/regmint/providers/github"
@@ -196,5 +197,9 @@ func (w *world) logIn(p *person, o *github.Options, layer providers.Layer) (prov
 		a.Password = providers.SecretRef{Scheme: "keyring", Value: "work"}
 	}
 	p.w = w
-	return github.New().Login(w.t.Context(), providers.LoginRequest{Host: httpxtest.Host(w.t, w.host), Account: a, Deps: w.deps, UI: p})
+	q := providers.LoginRequest{Host: httpxtest.Host(w.t, w.host), Account: a, Deps: w.deps, UI: p}
+	return github.LogIn(w.t.Context(), q, func(ctx context.Context, d time.Duration) bool {
+		w.c.Advance(d)
+		return ctx.Err() == nil
+	})
 }

@@ -3,6 +3,7 @@
 package github
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -11,7 +12,7 @@ import (
 	"github.com/regmint/regmint/test/fakecloud"
 )
 
-func (g *GitHub) api() *http.ServeMux {
+func (g *GitHub) api() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, h := range map[string]http.HandlerFunc{
 		"GET /user":                                   g.person(g.getUser),
@@ -31,7 +32,32 @@ func (g *GitHub) api() *http.ServeMux {
 	} {
 		mux.HandleFunc(pattern, h)
 	}
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.UserAgent() == "" {
+			http.Error(w, "Request forbidden by administrative rules. Please make sure your request has a User-Agent header.", http.StatusForbidden)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// paged is the page of a list that a request asks for.
+func paged[T any](w http.ResponseWriter, r *http.Request, list []T) []T {
+	size, page := 30, 1
+	if n, err := strconv.Atoi(r.URL.Query().Get("per_page")); err == nil && n > 0 {
+		size = min(n, 100)
+	}
+	if n, err := strconv.Atoi(r.URL.Query().Get("page")); err == nil && n > 0 {
+		page = n
+	}
+	from := min((page-1)*size, len(list))
+	to := min(from+size, len(list))
+	if to < len(list) {
+		q := r.URL.Query()
+		q.Set("page", strconv.Itoa(page+1))
+		w.Header().Set("Link", fmt.Sprintf(`<https://%s%s?%s>; rel="next"`, r.Host, r.URL.Path, q.Encode()))
+	}
+	return list[from:to]
 }
 
 // apiError is the API's error body.
@@ -115,6 +141,9 @@ func (g *GitHub) may(t *Token, p *Package, level Level, scopes ...string) (statu
 	if p == nil || !g.owns(t.user, p.Name) {
 		return http.StatusNotFound, "Package not found."
 	}
+	if org := g.orgs[owner(p.Name)]; org != nil && org.sso && !t.sso[org.Login] {
+		return http.StatusForbidden, "Resource protected by organization SAML enforcement. You must grant your OAuth token access to this organization."
+	}
 	return 0, ""
 }
 
@@ -154,16 +183,8 @@ func (g *GitHub) servePackages(w http.ResponseWriter, r *http.Request, t *Token)
 }
 
 func (g *GitHub) listVersions(w http.ResponseWriter, r *http.Request, p *Package) {
-	size, page := 30, 1
-	if n, err := strconv.Atoi(r.URL.Query().Get("per_page")); err == nil && n > 0 && n <= 100 {
-		size = n
-	}
-	if n, err := strconv.Atoi(r.URL.Query().Get("page")); err == nil && n > 0 {
-		page = n
-	}
 	list := []any{}
-	for i := (page - 1) * size; i < len(p.versions) && i < page*size; i++ {
-		v := p.versions[i]
+	for _, v := range paged(w, r, p.versions) {
 		tags := v.tags
 		if tags == nil {
 			tags = []string{}

@@ -30,7 +30,11 @@ func (g *GitHub) asApp(h func(http.ResponseWriter, *http.Request, *App)) http.Ha
 	return func(w http.ResponseWriter, r *http.Request) {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		a, err := g.verify(sent(r))
+		scheme, text, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		if !strings.EqualFold(scheme, "bearer") { // "token" is for tokens alone
+			text = ""
+		}
+		a, err := g.verify(text)
 		if err != nil {
 			w.Header().Set("Date", g.Cloud.Now().UTC().Format(http.TimeFormat))
 			status := http.StatusUnauthorized
@@ -113,9 +117,9 @@ func (in *Installation) json() map[string]any {
 	}
 }
 
-func (g *GitHub) listInstallations(w http.ResponseWriter, _ *http.Request, a *App) {
+func (g *GitHub) listInstallations(w http.ResponseWriter, r *http.Request, a *App) {
 	list := []any{}
-	for _, in := range a.in {
+	for _, in := range paged(w, r, a.in) {
 		list = append(list, in.json())
 	}
 	fakecloud.WriteJSON(w, http.StatusOK, list)
@@ -150,12 +154,18 @@ func (g *GitHub) findInstallation(w http.ResponseWriter, r *http.Request, a *App
 	apiError(w, http.StatusNotFound, "Not Found")
 }
 
+// maxRepositories is how many names a token may be narrowed to.
+const maxRepositories = 500
+
+// askedFor is the body of a request for a token.
+type askedFor struct {
+	Repositories []string          `json:"repositories"`
+	Permissions  map[string]string `json:"permissions"`
+}
+
 func (g *GitHub) makeToken(w http.ResponseWriter, r *http.Request, a *App) {
 	in := a.byID(r.PathValue("id"))
-	var ask struct {
-		Repositories []string          `json:"repositories"`
-		Permissions  map[string]string `json:"permissions"`
-	}
+	var ask askedFor
 	b, _ := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 	switch {
 	case in == nil:
@@ -168,40 +178,57 @@ func (g *GitHub) makeToken(w http.ResponseWriter, r *http.Request, a *App) {
 		apiError(w, http.StatusBadRequest, "Problems parsing JSON")
 		return
 	}
-	level := in.level
-	for name, l := range ask.Permissions {
-		switch {
-		case name == "packages" && l == "read" && in.level >= Read:
-			level = Read
-		case name == "packages" && l == "write" && in.level >= Write:
-			level = Write
-		case name == "metadata":
-		default:
-			apiError(w, http.StatusUnprocessableEntity, "The permissions requested are not granted to this installation.")
-			return
-		}
-	}
-	repos := in.repos
-	for _, name := range ask.Repositories {
-		if len(in.repos) > 0 && !slices.Contains(in.repos, name) || g.packages[in.Owner+"/"+name] == nil && len(in.repos) == 0 {
-			apiError(w, http.StatusUnprocessableEntity, "There is at least one repository that does not exist or is not accessible to the parent installation.")
-			return
-		}
-		repos = ask.Repositories
+	level, repos, wrong := g.narrow(in, ask)
+	if wrong != "" {
+		apiError(w, http.StatusUnprocessableEntity, wrong)
+		return
 	}
 	g.counts.Installation++
 	t := g.keep(&Token{
 		Secret: g.installationText(a.ID, r.Header.Get("X-GitHub-Stateless-S2S-Token")), kind: installation, in: in, level: level, repos: repos,
 		expires: g.Cloud.Now().Add(g.options.InstallationLife).Truncate(time.Second),
 	})
+	permissions := map[string]string{"metadata": "read"}
+	if level > None {
+		permissions["packages"] = level.String()
+	}
 	answer := map[string]any{
-		"token": t.Secret, "expires_at": t.expires.UTC().Format(time.RFC3339),
-		"permissions": map[string]string{"packages": level.String(), "metadata": "read"}, "repository_selection": "all",
+		"token": t.Secret, "expires_at": t.expires.UTC().Format(time.RFC3339), "permissions": permissions, "repository_selection": "all",
 	}
 	if len(repos) > 0 {
 		answer["repository_selection"] = "selected"
 	}
 	fakecloud.WriteJSON(w, http.StatusCreated, answer)
+}
+
+// narrow is what a token of the installation gets; or what is wrong. A token has
+// the permissions that were asked for, and no others.
+func (g *GitHub) narrow(in *Installation, ask askedFor) (level Level, repos []string, wrong string) {
+	level, repos = in.level, in.repos
+	if len(ask.Permissions) > 0 {
+		level = None
+	}
+	for name, l := range ask.Permissions {
+		switch {
+		case name == "packages" && l == "read" && in.level >= Read:
+			level = Read
+		case name == "packages" && l == "write" && in.level >= Write:
+			level = Write
+		case name == "metadata" && l == "read":
+		default:
+			return 0, nil, "The permissions requested are not granted to this installation."
+		}
+	}
+	if len(ask.Repositories) > maxRepositories {
+		return 0, nil, "Too many repositories"
+	}
+	for _, name := range ask.Repositories { // without the owner
+		if len(in.repos) > 0 && !slices.Contains(in.repos, name) || strings.Contains(name, "/") || g.packages[in.Owner+"/"+name] == nil && len(in.repos) == 0 {
+			return 0, nil, "There is at least one repository that does not exist or is not accessible to the parent installation."
+		}
+		repos = ask.Repositories
+	}
+	return level, repos, ""
 }
 
 func (g *GitHub) dropToken(w http.ResponseWriter, _ *http.Request, t *Token) {

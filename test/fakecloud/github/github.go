@@ -42,7 +42,7 @@ import (
 // zero values are github.com's.
 type Options struct {
 	Host     string // github.com; SUB.ghe.com; anything else is a GHES
-	Registry string // ghcr.io, else containers. + Host
+	Registry string // ghcr.io, else containers. + Host; Host itself: a GHES without subdomain isolation
 	API      string // api.github.com, api.SUB.ghe.com, else Host with the prefix /api/v3
 
 	BearerLife       time.Duration // tokens of the registry; 5 min
@@ -150,8 +150,13 @@ func New(c *fakecloud.Cloud, o Options) *GitHub {
 	} else {
 		c.Handle(g.options.API, api)
 	}
+	registry := http.HandlerFunc(g.serveRegistry)
+	if g.options.Registry == g.options.Host { // a GHES without subdomain isolation
+		web.Handle("/v2/", registry)
+		web.Handle("/token", registry)
+	}
 	c.Handle(g.options.Host, web)
-	c.Handle(g.options.Registry, http.HandlerFunc(g.serveRegistry))
+	c.Handle(g.options.Registry, registry)
 	return g
 }
 

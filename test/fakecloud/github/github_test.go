@@ -78,7 +78,8 @@ func (r rig) poll(client, code string) map[string]any {
 }
 
 func TestDeviceLoginsGoThroughTheirStates(t *testing.T) {
-	r := start(t, github.Options{})
+	t.Parallel()
+	r := start(t, github.Options{DeviceInterval: time.Hour, DeviceLife: 24 * time.Hour})
 	jane, app := r.g.User("jane"), r.g.App("minter")
 	res, b := r.do("POST", "https://github.com/login/device/code", "", "", "client_id="+app.ClientID)
 	form, err := url.ParseQuery(b)
@@ -91,7 +92,7 @@ func TestDeviceLoginsGoThroughTheirStates(t *testing.T) {
 			t.Errorf("%v, want %s", m, step.want)
 		}
 	}
-	r.c.Advance(time.Minute)
+	r.c.Advance(2 * time.Hour)
 	if !r.g.Approve(r.g.Codes()[0], jane) {
 		t.Fatal("no such code")
 	}
@@ -132,6 +133,7 @@ func (r rig) sign(a *github.App, iat, exp time.Duration, iss string) string {
 }
 
 func TestAppsProveThemselvesWithoutLeeway(t *testing.T) {
+	t.Parallel()
 	r := start(t, github.Options{})
 	a := r.g.App("minter")
 	in := a.Install("acme", github.Write, "app")
@@ -197,6 +199,7 @@ func (r rig) bearer(user, secret, scope string) (int, string) {
 }
 
 func TestTheRegistryLetsInWhatTheRealOneDoes(t *testing.T) {
+	t.Parallel()
 	r := start(t, github.Options{})
 	jane := r.g.User("jane")
 	r.g.Org("acme").Add(jane)
@@ -243,6 +246,7 @@ func TestTheRegistryLetsInWhatTheRealOneDoes(t *testing.T) {
 }
 
 func TestAnEnterpriseServerHasItsAPIBelowItsName(t *testing.T) {
+	t.Parallel()
 	r := start(t, github.Options{Host: "github.corp.example"})
 	pat := r.g.User("jane").Classic(github.ReadPackages).Expire(r.c.Now().Add(time.Hour))
 	res, b := r.do("GET", "https://github.corp.example/api/v3/user", "token "+pat.Secret, "", "")

@@ -80,6 +80,10 @@ func (g *GitHub) serveToken(w http.ResponseWriter, r *http.Request) {
 
 func (g *GitHub) serveV2(w http.ResponseWriter, r *http.Request) {
 	op := fakecloud.OpOf(r)
+	if op.Repository != strings.ToLower(op.Repository) {
+		ociError(w, http.StatusBadRequest, "NAME_INVALID", "invalid repository name")
+		return
+	}
 	text, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	g.mu.Lock()
 	b := g.bearers[text]
