@@ -3,14 +3,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -52,30 +47,6 @@ The exit code is that of the first target that would not work.`,
 	c.Flags().StringVar(&o.format, "format", "table", "table or json")
 	c.Flags().BoolVar(&o.native, "native", false, "the rights of a clean-up through the product's own API, too")
 	return c
-}
-
-// checked is one line of the answer.
-type checked struct {
-	Target    string               `json:"target"`
-	OK        bool                 `json:"ok"`
-	Kind      string               `json:"kind,omitempty"`
-	Message   string               `json:"message,omitempty"`
-	Hint      string               `json:"hint,omitempty"`
-	Account   string               `json:"account,omitempty"`
-	Username  string               `json:"username,omitempty"`
-	As        string               `json:"as,omitempty"`
-	Verified  bool                 `json:"verified"`
-	Native    bool                 `json:"native,omitempty"`
-	Wider     bool                 `json:"wider,omitempty"`
-	ExpiresAt *string              `json:"expires_at,omitempty"`
-	RateLimit *api.RateLimitStatus `json:"rate_limit,omitempty"`
-
-	code int
-}
-
-type checkJSON struct {
-	Schema  int       `json:"schema"`
-	Targets []checked `json:"targets"`
 }
 
 func (a *app) check(ctx context.Context, args []string, o checkOptions) error {
@@ -135,61 +106,6 @@ func (a *app) check(ctx context.Context, args []string, o checkOptions) error {
 	return nil
 }
 
-type checkFunc func(ctx context.Context, req *api.GetRequest) (*api.CheckResponse, error)
-
-// checker asks the agent; where none can run, outside jobs, this process asks
-// the registry itself. known lists the registries there are.
-func (a *app) checker(ctx context.Context) (ask checkFunc, known func(context.Context) ([]string, error), done func(), err error) {
-	c, err := a.connect(ctx)
-	if err == nil {
-		ask = func(ctx context.Context, req *api.GetRequest) (*api.CheckResponse, error) {
-			var r api.CheckResponse
-			err := call(ctx, c, "POST", "/v1/check", req, &r)
-			return &r, err
-		}
-		known = func(ctx context.Context) ([]string, error) {
-			var st api.Status
-			err := call(ctx, c, "GET", "/v1/status", nil, &st)
-			return exactHosts(st), err
-		}
-		return ask, known, func() { _ = c.Close() }, nil
-	}
-	if !a.mayAnswerHere(err) {
-		return nil, nil, nil, err
-	}
-	here, err := a.newLocal(ctx, true, false)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	ask = func(ctx context.Context, req *api.GetRequest) (*api.CheckResponse, error) {
-		return here.Check(ctx, nil, req), nil
-	}
-	known = func(context.Context) ([]string, error) { return exactHosts(here.Status(nil)), nil }
-	return ask, known, func() {}, nil
-}
-
-// exactHosts are the registries that accounts name in full, but for those where
-// nobody is anybody.
-func exactHosts(st api.Status) []string {
-	var out []string
-	for _, a := range st.Accounts {
-		if a.Layer == layerAmbient && a.State == string(providers.NoAccount) {
-			continue // public images are pulled there
-		}
-		for _, h := range a.Hosts {
-			p, err := providers.ParsePattern(h)
-			if err != nil {
-				continue
-			}
-			if exact, ok := p.Exact(); ok && !slices.Contains(out, exact.String()) {
-				out = append(out, exact.String())
-			}
-		}
-	}
-	slices.Sort(out)
-	return out
-}
-
 func (a *app) checkOne(ctx context.Context, target string, native bool, ask checkFunc) (checked, error) {
 	t, err := providers.ParseTarget(target)
 	if err != nil {
@@ -235,85 +151,4 @@ func (a *app) checkOne(ctx context.Context, target string, native bool, ask chec
 		c.Hint = "run: regmint login " + t.Host.String()
 	}
 	return c, nil
-}
-
-// line is "ghcr.io/acme/app=push: ok: as acme-bot, account work, 52m left".
-func (c checked) line(now time.Time) string {
-	if !c.OK {
-		return c.Target + ": " + strings.ReplaceAll(c.Kind, "_", " ") + ": " + c.Message
-	}
-	s := c.Target + ": ok"
-	if !c.Verified {
-		s = c.Target + ": there is a credential, and no way to try it"
-	}
-	if c.Username != "" {
-		s += ", as " + c.Username
-	}
-	if c.Account != "" {
-		s += ", account " + c.Account
-	}
-	if c.ExpiresAt != nil {
-		if end, err := time.Parse(time.RFC3339, *c.ExpiresAt); err == nil {
-			s += ", valid for " + span(end.Sub(now))
-		}
-	}
-	if c.Wider {
-		s += ", wider than asked for"
-	}
-	if c.Native {
-		s += ", may clean up"
-	}
-	if c.RateLimit != nil {
-		s += "; pulls: " + limitText(*c.RateLimit)
-	}
-	return s
-}
-
-// limitText is "87 of 100 left, resets 14:00, as acme-bot".
-func limitText(l api.RateLimitStatus) string {
-	s := "no limit"
-	if !l.Unlimited {
-		s = fmt.Sprintf("%d of %d left", l.Remaining, l.Limit)
-		switch {
-		case l.ResetsAt != nil:
-			s += ", resets " + l.ResetsAt.Local().Format("15:04")
-		case l.Window > 0:
-			s += " in " + span(time.Duration(l.Window)*time.Second)
-		}
-	}
-	if l.Who != "" {
-		s += ", as " + l.Who
-	}
-	return s
-}
-
-// maxTargets bounds a file of targets.
-const maxTargets = 1 << 20
-
-// targetsIn reads targets, one a line; # begins a comment.
-func (a *app) targetsIn(file string) ([]string, error) {
-	in := a.in
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return nil, misconfigured(err)
-		}
-		defer f.Close()
-		in = f
-	}
-	var out []string
-	sc := bufio.NewScanner(io.LimitReader(in, maxTargets))
-	for sc.Scan() {
-		line, _, _ := strings.Cut(sc.Text(), "#")
-		if line = strings.TrimSpace(line); line != "" {
-			out = append(out, line)
-		}
-	}
-	if err := sc.Err(); err != nil {
-		return nil, misconfigured(fmt.Errorf("%s: %w", file, err))
-	}
-	if len(out) == 0 {
-		return nil, usage("write one target a line: ghcr.io/acme/app=push", "%s names no target", file)
-	}
-	return out, nil
 }
