@@ -139,7 +139,7 @@ func (k *checking) again(ctx context.Context, refused providers.Credential, why 
 	}
 	if cred.Secret.Equal(refused.Secret) {
 		if cred.ExpiresAt.IsZero() {
-			k.c.reject(src, k.q)
+			k.c.reject(src, k.q, why)
 		}
 		return cred, src, why
 	}

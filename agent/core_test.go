@@ -484,7 +484,7 @@ func TestRejectedSecretBecomesLoginRequired(t *testing.T) {
 	r.p.life = 0
 	r.p.refuse = true
 	r.want(nil, "reg.example", api.OK, "")
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for {
 		resp := r.ask(nil, api.GetRequest{Key: "reg.example"})
 		if resp.Outcome == api.Failed {

@@ -3,8 +3,11 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -49,7 +52,7 @@ func (c *Core) verifyLater(src *source, q asked, j *job, cred providers.Credenti
 		src.verify.running = false
 		src.verify.mu.Unlock()
 		if err != nil && providers.KindOf(err) == providers.LoginRequired {
-			c.reject(src, q)
+			c.reject(src, q, err)
 			return
 		}
 		c.learn(ctx, src, q, j, cred)
@@ -88,7 +91,7 @@ func (c *Core) learn(ctx context.Context, src *source, q asked, j *job, cred pro
 
 // reject drops what was cached of a refused secret and makes the next get ask
 // the registry first.
-func (c *Core) reject(src *source, q asked) {
+func (c *Core) reject(src *source, q asked, why error) {
 	key := src.key
 	at := c.now()
 	c.count.rejected.Add(1)
@@ -112,16 +115,24 @@ func (c *Core) reject(src *source, q asked) {
 	if q.account.Layer == providers.LayerAmbient {
 		about.env = key.env
 	}
-	c.failures[about] = failure{host: q.host, account: q.account, err: rejectedError(q.host, at), at: at}
+	c.failures[about] = failure{host: q.host, account: q.account, err: rejectedError(q.host, at, why), at: at}
 	c.mu.Unlock()
 }
 
-func rejectedError(h providers.Host, at time.Time) error {
-	return &providers.Error{
+// rejectedError is a secret that the registry refuses. What the provider knows
+// about it is kept, where that is more than the status.
+func rejectedError(h providers.Host, at time.Time, why error) error {
+	out := &providers.Error{
 		Kind: providers.LoginRequired, Host: h,
 		Err:  errors.New("rejected by the registry at " + at.Format("15:04")),
 		Hint: "run: regmint login " + h.String(),
 	}
+	e, ok := errors.AsType[*providers.Error](why)
+	if ok && e.Err != nil && !strings.Contains(e.Err.Error(), "HTTP 401") {
+		out.Err = fmt.Errorf("%w: %w", out.Err, e.Err)
+		out.Hint = cmp.Or(e.Hint, out.Hint)
+	}
+	return out
 }
 
 // verifyNow asks the registry before a secret is handed out that it has
@@ -142,7 +153,7 @@ func (c *Core) verifyNow(ctx context.Context, src *source, q asked, m minter.Req
 	defer cancel()
 	if err := v.Verify(ctx, providers.Request{Host: q.host}, cred); err != nil && providers.KindOf(err) == providers.LoginRequired {
 		c.mint.Drop(func(id minter.ID) bool { return id == m.ID })
-		return rejectedError(q.host, at)
+		return rejectedError(q.host, at, err)
 	}
 	src.verify.mu.Lock()
 	delete(src.verify.rejected, m.ID)

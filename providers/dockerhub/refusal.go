@@ -130,9 +130,9 @@ func (s *source) explain(err error, c providers.Credential) error {
 	case c.Username == registryauth.TokenUser:
 		out.Err, out.Hint = errors.New("the identity token is refused"), again
 	case sortOf(c.Secret) == personalToken:
-		out.Err, out.Hint = fmt.Errorf("the personal access token of %s is refused: expired, revoked or of another user", who), again
+		out.Err, out.Hint = fmt.Errorf("the personal access token of %s is refused: expired, revoked or another user's", who), again
 	case sortOf(c.Secret) == organisationToken:
-		out.Err, out.Hint = fmt.Errorf("the organisation access token of %s is refused: expired, revoked or of another organisation", who), again
+		out.Err, out.Hint = fmt.Errorf("the organisation access token of %s is refused: expired, revoked or another organisation's", who), again
 	default:
 		out.Err = fmt.Errorf("incorrect username or password of %s", who)
 		out.Hint = "with 2FA or SSO only access tokens work: " + again
