@@ -205,6 +205,7 @@ type CheckResponse struct {
 	Wider     bool             `json:"wider,omitempty"`
 	ExpiresAt int64            `json:"expires_at,omitempty"` // Unix seconds; 0 = no known expiry
 	RateLimit *RateLimitStatus `json:"rate_limit,omitempty"`
+	Rotation  *RotationStatus  `json:"rotation,omitempty"` // of its secret, where that is in trouble
 	Version   string           `json:"version,omitempty"`
 }
 

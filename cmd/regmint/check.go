@@ -129,7 +129,7 @@ func (a *app) checkOne(ctx context.Context, target string, native bool, ask chec
 	a.sawVersion(r.Version)
 	c := checked{
 		Target: target, OK: r.Outcome == api.OK, Account: r.Account, Username: r.Username, As: r.As, Verified: r.Verified,
-		Native: r.Native, Wider: r.Wider, ExpiresAt: stamp(r.ExpiresAt), RateLimit: r.RateLimit,
+		Native: r.Native, Wider: r.Wider, ExpiresAt: stamp(r.ExpiresAt), RateLimit: r.RateLimit, Rotation: r.Rotation,
 	}
 	if c.OK {
 		return c, nil

@@ -25,6 +25,7 @@ type checked struct {
 	Wider     bool                 `json:"wider,omitempty"`
 	ExpiresAt *string              `json:"expires_at,omitempty"`
 	RateLimit *api.RateLimitStatus `json:"rate_limit,omitempty"`
+	Rotation  *api.RotationStatus  `json:"rotation,omitempty"` // where it is in trouble
 
 	code int
 }
@@ -61,25 +62,60 @@ func (c checked) line(now time.Time) string {
 		s += ", may clean up"
 	}
 	if c.RateLimit != nil {
-		s += "; pulls: " + limitText(*c.RateLimit)
+		s += "; pulls: " + limitText(*c.RateLimit, now)
+	}
+	if c.Rotation != nil {
+		s += "; rotation " + rotationTrouble(*c.Rotation)
 	}
 	return s
 }
 
-// limitText is "87 of 100 left, resets 14:00, as acme-bot".
-func limitText(l api.RateLimitStatus) string {
+// limitText is "87 of 100 left, resets 14:00, as acme-bot"; times are those of
+// now's zone.
+func limitText(l api.RateLimitStatus, now time.Time) string {
 	s := "no limit"
 	if !l.Unlimited {
-		s = fmt.Sprintf("%d of %d left", l.Remaining, l.Limit)
+		s = fmt.Sprint(max(l.Remaining, 0), " left")
+		if l.Limit > 0 {
+			s = fmt.Sprintf("%d of %d left", max(l.Remaining, 0), l.Limit)
+		}
 		switch {
+		case l.ResetsAt != nil && !l.ResetsAt.After(now):
+			s += " at " + clockText(l.At, now) + ", reset since"
 		case l.ResetsAt != nil:
-			s += ", resets " + l.ResetsAt.Local().Format("15:04")
+			s += ", resets " + clockText(*l.ResetsAt, now)
 		case l.Window > 0:
 			s += " in " + span(time.Duration(l.Window)*time.Second)
 		}
 	}
 	if l.Who != "" {
 		s += ", as " + l.Who
+	}
+	return s
+}
+
+// clockText is "14:00", or "Nov 22 14:00" on another day than now.
+func clockText(t, now time.Time) string {
+	t = t.In(now.Location())
+	y, m, d := t.Date()
+	if ny, nm, nd := now.Date(); y == ny && m == nm && d == nd {
+		return t.Format("15:04")
+	}
+	return t.Format("Jan 2 15:04")
+}
+
+// rotationTrouble says what is wrong with the rotation of a secret, "" where
+// nothing is.
+func rotationTrouble(r api.RotationStatus) string {
+	if r.State == "ok" {
+		return ""
+	}
+	s := state(r.State).text
+	if r.Failures > 1 {
+		s += fmt.Sprintf(" %d times", r.Failures)
+	}
+	if r.Message != "" {
+		s += ": " + r.Message
 	}
 	return s
 }

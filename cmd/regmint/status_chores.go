@@ -4,6 +4,8 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/regmint/regmint/agent/api"
@@ -14,12 +16,29 @@ import (
 func (v statusView) chores() []cell {
 	var out []cell
 	for _, l := range v.st.RateLimits {
-		out = append(out, cell{l.Host + ": " + limitText(l), plain})
+		c := cell{l.Host + ": " + limitText(l, v.now), plain}
+		if !l.Unlimited && l.Remaining <= 0 && (l.ResetsAt == nil || l.ResetsAt.After(v.now)) {
+			c.paint = yellow
+		}
+		out = append(out, c)
 	}
 	for _, r := range v.st.Rotations {
 		out = append(out, v.rotation(r))
 	}
+	return append(out, v.revocations()...)
+}
+
+// maxRevocations is how many things to take back are shown for one registry: an
+// outage may leave thousands.
+const maxRevocations = 5
+
+func (v statusView) revocations() []cell {
+	var out []cell
+	shown := map[string]int{}
 	for _, r := range v.st.Revocations {
+		if shown[r.Host]++; shown[r.Host] > maxRevocations {
+			continue
+		}
 		c := cell{fmt.Sprintf("%s: made for job %s, not taken back yet", r.Host, shortID(r.Job)), yellow}
 		if r.ExpiresAt != nil {
 			c.text += "; it ends in " + span(r.ExpiresAt.Sub(v.now))
@@ -28,6 +47,11 @@ func (v statusView) chores() []cell {
 			c.text += "; " + r.Message
 		}
 		out = append(out, c)
+	}
+	for _, h := range slices.Sorted(maps.Keys(shown)) {
+		if more := shown[h] - maxRevocations; more > 0 {
+			out = append(out, cell{fmt.Sprintf("%s: and %d more that are not taken back yet", h, more), yellow})
+		}
 	}
 	return out
 }
@@ -46,12 +70,9 @@ func (v statusView) rotation(r api.RotationStatus) cell {
 	case r.DueAt != nil:
 		c.text += ", due now"
 	}
-	if r.State != "ok" {
+	if trouble := rotationTrouble(r); trouble != "" {
 		c.paint = yellow
-		c.text += ": " + state(r.State).text
-		if r.Message != "" {
-			c.text += ": " + r.Message
-		}
+		c.text += ": " + trouble
 	}
 	return c
 }
