@@ -77,7 +77,7 @@ func TestATokenSavedForDockerHubHasItsLimitAndItsAPI(t *testing.T) {
 	r := newHub(t, dockerhub.Options{})
 	r.hub.LimitPulls(100)
 	oat := r.acme.OAT(dockerhub.RepoAdmin).Secret
-	if x := r.feed(oat, "regmint", "login", "docker.io", "-u", "acme", "--provider", "dockerhub", "--password-stdin", "--no-wire"); x.code != 0 {
+	if x := r.feed(oat, "regmint", "login", "docker.io", "-u", "acme", "--password-stdin", "--no-wire"); x.code != 0 {
 		t.Fatal(x)
 	}
 	r.pushPull(hubApp)
