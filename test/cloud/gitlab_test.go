@@ -5,16 +5,12 @@
 package cloud
 
 import (
-	"encoding/json"
 	"fmt"
-	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/regmint/regmint/test/fakecloud"
@@ -76,22 +72,6 @@ func (r *gitlabRig) glabDir() string { return r.path(".config", "glab-cli") }
 
 var registryScopes = []string{gitlab.ReadRegistry, gitlab.WriteRegistry}
 
-// api calls GitLab's API with a header.
-func (r *gitlabRig) api(method, path, header, value string) int {
-	r.t.Helper()
-	q, err := http.NewRequestWithContext(r.t.Context(), method, "https://"+r.gl.Host()+"/api/v4"+path, http.NoBody)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	q.Header.Set(header, value)
-	res, err := r.cloud.Client().Do(q)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	_ = res.Body.Close()
-	return res.StatusCode
-}
-
 func TestGitLabIdentitiesPushAndPull(t *testing.T) {
 	for name, setUp := range map[string]func(r *gitlabRig) (account, who string, env []string){
 		"a CI job, without an account": func(r *gitlabRig) (string, string, []string) {
@@ -114,6 +94,10 @@ func TestGitLabIdentitiesPushAndPull(t *testing.T) {
 		},
 		"the token of a job, by an account": func(r *gitlabRig) (string, string, []string) {
 			return r.account(`identity = "job"`), "jane", r.app.Job(r.jane).Env()
+		},
+		"a group access token": func(r *gitlabRig) (string, string, []string) {
+			t := r.gl.Group("acme").Token(gitlab.TokenSpec{Level: gitlab.Developer, Scopes: registryScopes})
+			return r.account(r.secret(t.Secret)), t.User.Username, nil
 		},
 		"the login of glab": func(r *gitlabRig) (string, string, []string) {
 			r.borrow().LogIn(r.t, r.glabDir(), r.jane)
@@ -193,120 +177,17 @@ func TestGitLabJobTokenGoesToNoOtherHost(t *testing.T) {
 			t.Errorf("%s outside of the job got %+v", host, a)
 		}
 	}
+	// Variables that name a host of another product do not make it GitLab's.
+	for _, host := range []string{"ghcr.io", "docker.io", "123456789012.dkr.ecr.eu-west-1.amazonaws.com"} {
+		if a := r.get(host, append(env, "CI_REGISTRY="+host, "CI_DEPENDENCY_PROXY_SERVER="+host+":443")...); a.Secret != "" {
+			t.Errorf("%s got %+v", host, a)
+		}
+	}
 	for _, host := range r.cloud.Reached() { // a token without an end is verified now and then
 		if host != "images.corp.example" && host != "git.corp.example" {
 			t.Errorf("reached %q", host)
 		}
 	}
-}
-
-func TestGitLabJobPullsThroughTheDependencyProxy(t *testing.T) {
-	r := newGitLab(t, gitlab.Options{})
-	if err := r.gl.Upstream("alpine:3.22"); err != nil {
-		t.Fatal(err)
-	}
-	env := r.app.Job(r.jane).Env()
-	if err := r.pull("gitlab.com/acme/dependency_proxy/containers/alpine:3.22", env...); err != nil {
-		t.Fatal(err)
-	}
-	if got := r.gl.Proxied(); len(got) == 0 || got[0].Who != "jane" {
-		t.Errorf("%+v", got)
-	}
-	w := r.with(append(r.craneEnv(), env...)...)
-	if out := w.must("regmint", "run", "-q", "--", "crane", "digest", "gitlab.com:443/acme/dependency_proxy/containers/alpine:3.22"); !strings.HasPrefix(out, "sha256:") {
-		t.Errorf("crane says %q", out)
-	}
-}
-
-// maker is an account that makes a project access token for each job.
-func (r *gitlabRig) maker(lines ...string) {
-	pat := r.jane.Token(gitlab.TokenSpec{Name: "maker", Scopes: []string{gitlab.API}})
-	r.configure(r.account(append([]string{r.secret(pat.Secret), `project = "acme/app"`}, lines...)...))
-}
-
-// living are the tokens made for jobs that work now.
-func (r *gitlabRig) living() []*gitlab.Token {
-	var out []*gitlab.Token
-	for _, t := range r.gl.Tokens() {
-		if strings.HasPrefix(t.Name, "regmint-") {
-			out = append(out, t)
-		}
-	}
-	return out
-}
-
-func TestGitLabTokenOfAJobIsNarrowedAndEndsWithIt(t *testing.T) {
-	r := newGitLab(t, gitlab.Options{})
-	r.maker()
-	r.pushPull(r.image()) // outside of jobs: the account's own token
-	if n := len(r.living()); n != 0 {
-		t.Fatalf("%d tokens without a job", n)
-	}
-	w := r.with(r.craneEnv()...)
-	target := r.gl.Registry() + "/acme/app"
-	out := w.must("regmint", "run", "-q", "-r", target+"=pull", "--", "sh", "-c", "crane digest "+r.image()+" && printf %s "+r.gl.Registry()+" | docker-credential-regmint get")
-	secret := out[strings.Index(out, "glpat-"):]
-	secret = secret[:strings.IndexByte(secret, '"')]
-	token := r.gl.Token(secret)
-	if token == nil || !slices.Equal(token.Scopes, []string{gitlab.ReadRegistry}) || !strings.HasPrefix(token.Name, "regmint-") {
-		t.Fatalf("%+v", token)
-	}
-	r.eventually("the token of the job is revoked", func() bool { return len(r.living()) == 0 && !token.Active() })
-	if x := w.run("regmint", "run", "-q", "-r", target+"=pull", "--", "crane", "copy", r.image(), r.gl.Registry()+"/acme/app/two:1"); x.code == 0 {
-		t.Error("a job for pull pushed")
-	}
-	if x := w.run("regmint", "run", "-q", "-r", target+"=push", "--", "crane", "copy", r.image(), r.gl.Registry()+"/acme/app/two:1"); x.code != 0 {
-		t.Errorf("a job for push: %s", x)
-	}
-	r.eventually("all tokens of jobs are revoked", func() bool { return len(r.living()) == 0 })
-	if x := w.run("regmint", "run", "-q", "-r", r.gl.Registry()+"/other/app=pull", "--", "docker-credential-regmint", "get"); strings.Contains(x.out, "glpat-") {
-		t.Errorf("a repository outside of the project: %s", x)
-	}
-}
-
-func TestGitLabNativeTokensCleanUp(t *testing.T) {
-	r := newGitLab(t, gitlab.Options{})
-	r.configure(r.account(r.secret(r.jane.Token(gitlab.TokenSpec{Scopes: []string{gitlab.API}}).Secret)))
-	r.pushPull(r.image())
-	token := strings.TrimSpace(r.must("regmint", "get", r.gl.Registry()+"/acme/app=delete", "--native", "--format", "bare"))
-	path := "/projects/" + url.PathEscape("acme/app") + "/registry/repositories"
-	if s := r.api(http.MethodGet, path, "PRIVATE-TOKEN", token); s != 200 {
-		t.Errorf("list: %d", s)
-	}
-	job := r.app.Job(r.jane)
-	other := r.with(job.Env()...)
-	r.configure()
-	token = strings.TrimSpace(other.must("regmint", "get", r.gl.Registry()+"/acme/app=delete", "--native", "--format", "bare"))
-	if s := r.api(http.MethodGet, path, "JOB-TOKEN", token); s != 200 {
-		t.Errorf("list with the job's token: %d", s)
-	}
-	if x := other.run("regmint", "get", r.gl.Registry()+"/acme/other=delete", "--native"); x.code != 7 || !strings.Contains(x.err, "own project") {
-		t.Errorf("another project with the job's token: %s", x)
-	}
-	r.configure(r.account(r.secret(r.jane.Token(gitlab.TokenSpec{Scopes: registryScopes}).Secret)))
-	before := r.cloud.Count(func(q fakecloud.Request) bool { return strings.Contains(q.Path, "/registry/") })
-	if x := r.regmint("get", r.gl.Registry()+"/acme/app=delete", "--native"); x.code != 7 || !strings.Contains(x.err, "scope api") || !strings.Contains(x.err, "read_registry") {
-		t.Errorf("without the scope: %s", x)
-	}
-	if n := r.cloud.Count(func(q fakecloud.Request) bool { return strings.Contains(q.Path, "/registry/") }); n != before {
-		t.Error("GitLab was asked to clean up")
-	}
-}
-
-func TestGlabThatIsAbsentOrLoggedOutIsSaidInOneLine(t *testing.T) {
-	r := newGitLab(t, gitlab.Options{})
-	r.configure(r.account("glab = true"))
-	if a := r.get(r.gl.Registry()); !strings.Contains(a.failure, "glab is not installed") {
-		t.Errorf("absent: %+v", a)
-	}
-	cli := r.borrow()
-	cli.LogOut(t, r.glabDir())
-	r.must("regmint", "agent", "restart", "--force")
-	if a := r.get(r.gl.Registry()); !strings.Contains(a.failure, "glab is not logged in") || !strings.Contains(a.failure, "glab auth login") {
-		t.Errorf("logged out: %+v", a)
-	}
-	cli.LogInToken(t, r.glabDir(), r.jane.Token(gitlab.TokenSpec{Scopes: []string{gitlab.API}}))
-	r.eventually("the new login of glab is used", func() bool { return r.get(r.gl.Registry()).Secret != "" })
 }
 
 func TestGitLabLoginSavesATokenThatIsWatched(t *testing.T) {
@@ -324,54 +205,6 @@ func TestGitLabLoginSavesATokenThatIsWatched(t *testing.T) {
 		t.Fatalf("%s", x)
 	}
 	r.pushPull(r.image())
-}
-
-// The journal outlives the agent that wrote it, and names find what it lost.
-func TestGitLabTokensOfAKilledJobAreSwept(t *testing.T) {
-	for name, tt := range map[string]struct {
-		agent bool // is killed too
-		lost  bool // the answer to the making of a token
-	}{"the wrapper": {}, "the wrapper and the agent": {agent: true}, "with an answer lost": {agent: true, lost: true}} {
-		t.Run(name, func(t *testing.T) {
-			r := newGitLab(t, gitlab.Options{})
-			r.maker()
-			if tt.lost {
-				r.gl.Lose(gitlab.CreateToken, 1)
-			}
-			cmd := exec.Command(r.find("regmint"), "run", "-q", "-r", r.gl.Registry()+"/acme/app=pull", "--", "sh", "-c",
-				"printf %s "+r.gl.Registry()+" | docker-credential-regmint get >/dev/null; touch "+r.path("asked")+"; exec sleep 60")
-			cmd.Env, cmd.Dir, cmd.SysProcAttr = r.environ(), r.home, &syscall.SysProcAttr{Setpgid: true}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			kill := sync.OnceFunc(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); _ = cmd.Wait() })
-			defer kill()
-			r.eventually("the job has asked", func() bool { _, err := os.Stat(r.path("asked")); return err == nil })
-			if n := len(r.living()); n != 1 {
-				t.Fatalf("%d tokens of the job", n)
-			}
-			if tt.agent {
-				// Else the wrapper sees its agent go and starts the next one.
-				if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGSTOP); err != nil {
-					t.Fatal(err)
-				}
-				var st struct {
-					PID int `json:"pid"`
-				}
-				if err := json.Unmarshal([]byte(r.must("regmint", "status", "--format", "json")), &st); err != nil || st.PID < 2 {
-					t.Fatalf("pid %d, %v", st.PID, err)
-				}
-				if err := syscall.Kill(st.PID, syscall.SIGKILL); err != nil {
-					t.Fatal(err)
-				}
-			}
-			kill()
-			if tt.agent {
-				r.must("regmint", "agent", "start")
-			}
-			r.eventually("the token is gone", func() bool { return len(r.living()) == 0 })
-		})
-	}
 }
 
 func TestGitLabTokenRotatesAndWorksOn(t *testing.T) {

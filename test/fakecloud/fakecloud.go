@@ -114,19 +114,21 @@ func (c *Cloud) Plain(name string, h http.Handler) string {
 	return s.URL
 }
 
-// Listen serves what is registered for the address that it returns, ip:port, at
-// that very address: for what clients reach without a proxy, such as 127.0.0.2.
-func (c *Cloud) Listen(ip string) (string, error) {
-	cert, err := c.ca.leaf(ip)
+// Listen serves what is registered for the host that it returns, name:port, at
+// that very place: for what clients reach without a proxy, such as 127.0.0.2 or
+// localhost.
+func (c *Cloud) Listen(name string) (string, error) {
+	cert, err := c.ca.leaf(name)
 	if err != nil {
 		return "", err
 	}
-	l, err := tls.Listen("tcp", net.JoinHostPort(ip, "0"), &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*cert}, NextProtos: []string{"http/1.1"}})
+	l, err := tls.Listen("tcp", net.JoinHostPort(name, "0"), &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*cert}, NextProtos: []string{"http/1.1"}})
 	if err != nil {
 		return "", err
 	}
 	c.wg.Go(func() { _ = c.https.Serve(l) })
-	return l.Addr().String(), nil
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return net.JoinHostPort(name, port), err
 }
 
 // ProxyURL is the proxy for https: http://127.0.0.1:PORT.
