@@ -4,18 +4,17 @@ package azure
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
-	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/regmint/regmint/test/fakecloud"
 )
 
 // CLI is an az program: a bash script, so not for Windows. It knows `account
@@ -23,9 +22,8 @@ import (
 // `account list`, `account show` and `version`, and is logged in as
 // azureProfile.json in its AZURE_CONFIG_DIR (or ~/.azure) says.
 type CLI struct {
-	Path string // of az
-	Dir  string // what to put into PATH
-	az   *Azure
+	*fakecloud.Program
+	az *Azure
 }
 
 // Subscription is a subscription that a login sees.
@@ -41,43 +39,12 @@ type session struct {
 	expired bool
 }
 
-// The script has no logic of its own: it sends its arguments and the profile
-// and shows the answer. It uses what bash has built in, so that PATH and
-// proxies do not matter to it.
-const script = `#!/bin/bash
-LC_ALL=C
-dir="${AZURE_CONFIG_DIR:-$HOME/.azure}"
-profile=""
-[ -r "$dir/azureProfile.json" ] && profile="$(<"$dir/azureProfile.json")"
-body="$#"$'\n'
-for a in "$@"; do body+="$a"$'\n'; done
-body+="$profile"
-exec 3<>/dev/tcp/%s/%s || { echo "ERROR: the fake az reaches its cloud no more" >&2; exit 1; }
-printf 'POST /az HTTP/1.0\r\nHost: az\r\nContent-Length: %%d\r\n\r\n%%s' "${#body}" "$body" >&3
-while IFS= read -r line <&3 && [ "${line%%$'\r'}" != "" ]; do :; done
-IFS=' ' read -r code stream <&3
-while IFS= read -r line <&3 || [ -n "$line" ]; do
-  if [ "$stream" = out ]; then printf '%%s\n' "$line"; else printf '%%s\n' "$line" >&2; fi
-done
-exit "$code"
-`
-
 // CLI writes the program into a directory of the test. Its calls are recorded
 // as requests to "az".
 func (a *Azure) CLI(t testing.TB) *CLI {
 	t.Helper()
-	c := &CLI{Dir: filepath.Join(t.TempDir(), "bin"), az: a}
-	c.Path = filepath.Join(c.Dir, "az")
-	u, err := url.Parse(a.Cloud.Plain("az", http.HandlerFunc(c.serve)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(c.Path, fmt.Appendf(nil, script, u.Hostname(), u.Port()), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	c := &CLI{az: a}
+	c.Program = a.Cloud.Program(t, "az", []string{"AZURE_CONFIG_DIR"}, c.call)
 	return c
 }
 
@@ -178,22 +145,15 @@ type azError struct {
 	text string
 }
 
-func (c *CLI) serve(w http.ResponseWriter, r *http.Request) {
-	body, _ := io.ReadAll(io.LimitReader(r.Body, 1<<20))
-	lines := strings.Split(string(body), "\n")
-	var n int
-	_, _ = fmt.Sscan(lines[0], &n)
-	if n < 0 || len(lines) < n+1 {
-		w.WriteHeader(http.StatusBadRequest)
-		return
-	}
-	out, refused := c.run(lines[1:n+1], []byte(strings.Join(lines[n+1:], "\n")))
+func (c *CLI) call(call fakecloud.Call) fakecloud.Result {
+	dir := cmp.Or(call.Env["AZURE_CONFIG_DIR"], filepath.Join(call.Env["HOME"], ".azure"))
+	profile, _ := os.ReadFile(filepath.Join(dir, "azureProfile.json"))
+	out, refused := c.run(call.Args, profile)
 	if refused != nil {
-		_, _ = fmt.Fprintf(w, "%d err\n%s\n", refused.code, refused.text)
-		return
+		return fakecloud.Result{Stderr: refused.text + "\n", Code: refused.code}
 	}
 	b, _ := json.MarshalIndent(out, "", "  ")
-	_, _ = fmt.Fprintf(w, "0 out\n%s\n", b)
+	return fakecloud.Result{Stdout: string(b) + "\n"}
 }
 
 func (c *CLI) run(args []string, profile []byte) (any, *azError) {

@@ -3,17 +3,15 @@
 package gitlab
 
 import (
-	"fmt"
-	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/regmint/regmint/test/fakecloud"
 )
 
 // Glab is a glab program: a bash script, so not for Windows. It knows `config
@@ -24,51 +22,21 @@ import (
 // GITLAB_TOKEN, GITLAB_ACCESS_TOKEN and OAUTH_TOKEN where the real one does.
 // Faults go by the name "glab".
 type Glab struct {
-	Path string // of the program: DIR/glab
-	Dir  string // its directory, for PATH
-	g    *GitLab
+	*fakecloud.Program
+	g *GitLab
 
 	mu     sync.Mutex
-	calls  [][]string
 	notice string
 	broken string
 	old    bool
 }
 
-// The script has no logic of its own. It uses what bash has built in, so that
-// PATH and proxies do not matter to it.
-const glabScript = `#!/bin/bash
-LC_ALL=C
-dir="${GLAB_CONFIG_DIR:-${XDG_CONFIG_HOME:-$HOME/.config}/glab-cli}"
-in=""
-[ "$1 $2" = "auth docker-helper" ] && IFS= read -r in
-body="$dir"$'\n'"${GITLAB_TOKEN:-${GITLAB_ACCESS_TOKEN:-$OAUTH_TOKEN}}"$'\n'"${GITLAB_HOST:-$GL_HOST}"$'\n'"$in"$'\n'
-for a in "$@"; do body+="$a"$'\n'; done
-exec 3<>/dev/tcp/%s/%s || { echo "the fake glab reaches its instance no more" >&2; exit 1; }
-printf 'POST /glab HTTP/1.0\r\nHost: glab\r\nContent-Length: %%d\r\n\r\n%%s' "${#body}" "$body" >&3
-while IFS= read -r line <&3 && [ "${line%%$'\r'}" != "" ]; do :; done
-IFS= read -r code <&3 || exit 70
-while IFS= read -r line <&3; do
-  if [ "${line:0:1}" = 1 ]; then printf '%%s\n' "${line:1}"; else printf '%%s\n' "${line:1}" >&2; fi
-done
-exit "$code"
-`
-
 // Glab writes the program into a directory of the test.
 func (g *GitLab) Glab(t testing.TB) *Glab {
 	t.Helper()
-	p := &Glab{Dir: filepath.Join(t.TempDir(), "bin"), g: g}
-	p.Path = filepath.Join(p.Dir, "glab")
-	u, err := url.Parse(g.Cloud.Plain("glab", http.HandlerFunc(p.serve)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.MkdirAll(p.Dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(p.Path, fmt.Appendf(nil, glabScript, u.Hostname(), u.Port()), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	p := &Glab{g: g}
+	variables := []string{"GLAB_CONFIG_DIR", "XDG_CONFIG_HOME", "GITLAB_TOKEN", "GITLAB_ACCESS_TOKEN", "OAUTH_TOKEN", "GITLAB_HOST", "GL_HOST"}
+	p.Program = g.Cloud.Program(t, "glab", variables, p.call)
 	return p
 }
 
@@ -191,13 +159,6 @@ func writeConfig(dir string, hosts map[string]map[string]string) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, "config.yml"), []byte(text), 0o600)
-}
-
-// Calls lists the arguments of every call so far.
-func (p *Glab) Calls() [][]string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Clone(p.calls)
 }
 
 // Notice makes every call write a line to stderr, as the real one does about

@@ -3,13 +3,14 @@
 package gitlab
 
 import (
-	"io"
-	"net/http"
+	"cmp"
 	"net/url"
+	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/regmint/regmint/test/fakecloud"
 )
 
 var glabScopes = []string{"openid", "profile", ReadUser, WriteRepository, API}
@@ -31,16 +32,15 @@ type glabCall struct {
 	code          int
 }
 
-func (p *Glab) serve(w http.ResponseWriter, r *http.Request) {
-	b, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
-	lines := strings.Split(string(b), "\n")
-	if err != nil || len(lines) < 5 {
-		http.Error(w, "bad call", http.StatusBadRequest)
-		return
+func (p *Glab) call(call fakecloud.Call) fakecloud.Result {
+	env := call.Env
+	line, _, _ := strings.Cut(call.Stdin, "\n")
+	c := &glabCall{
+		p: p, dir: cmp.Or(env["GLAB_CONFIG_DIR"], filepath.Join(cmp.Or(env["XDG_CONFIG_HOME"], filepath.Join(env["HOME"], ".config")), "glab-cli")),
+		env:  cmp.Or(env["GITLAB_TOKEN"], env["GITLAB_ACCESS_TOKEN"], env["OAUTH_TOKEN"]),
+		host: cmp.Or(env["GITLAB_HOST"], env["GL_HOST"]), in: strings.TrimSpace(line), args: call.Args,
 	}
-	c := &glabCall{p: p, dir: lines[0], env: lines[1], host: lines[2], in: strings.TrimSpace(lines[3]), args: lines[4 : len(lines)-1]}
 	p.mu.Lock()
-	p.calls = append(p.calls, slices.Clone(c.args))
 	if p.notice != "" {
 		c.problems = append(c.problems, p.notice)
 	}
@@ -53,14 +53,13 @@ func (p *Glab) serve(w http.ResponseWriter, r *http.Request) {
 	} else {
 		c.run()
 	}
-	text := strconv.Itoa(c.code) + "\n"
-	for _, l := range c.out {
-		text += "1" + l + "\n"
+	lines := func(list []string) string {
+		if len(list) == 0 {
+			return ""
+		}
+		return strings.Join(list, "\n") + "\n"
 	}
-	for _, l := range c.problems {
-		text += "2" + l + "\n"
-	}
-	_, _ = io.WriteString(w, text)
+	return fakecloud.Result{Stdout: lines(c.out), Stderr: lines(c.problems), Code: c.code}
 }
 
 func (c *glabCall) fail(text ...string) {

@@ -3,19 +3,16 @@
 package google
 
 import (
-	"fmt"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
+
+	"github.com/regmint/regmint/test/fakecloud"
 )
 
-// Gcloud is a fake gcloud program. It needs sh and curl. It reads
+// Gcloud is a fake gcloud program. It reads
 // configurations and the active one in the directory named by CLOUDSDK_CONFIG
 // (else HOME/.config/gcloud), as the real one, and CLOUDSDK_ACTIVE_CONFIG_NAME,
 // CLOUDSDK_CORE_ACCOUNT and the flags --account, --configuration and
@@ -25,12 +22,10 @@ import (
 // min of it are left, as the real one does. User.Logout and RequireReauth make
 // it fail with the real one's words. Faults go by the name "gcloud".
 type Gcloud struct {
-	Path string // of the program: DIR/gcloud
-	Dir  string // its directory, for PATH
-	g    *Google
+	*fakecloud.Program
+	g *Google
 
 	mu     sync.Mutex
-	calls  [][]string
 	notice string
 	logins map[string][]*login // by directory
 }
@@ -43,37 +38,12 @@ type login struct {
 	cached  *token
 }
 
-// The program hands what it was called with to the test's process, which
-// answers with what to print and the exit code, as commands of the shell.
-const gcloudScript = `#!/bin/sh
-for a do
-	set -- "$@" --data-urlencode "arg=$a"
-	shift
-done
-answer=$(curl -fsS --noproxy '*' -X POST \
-	--data-urlencode "config=${CLOUDSDK_CONFIG:-$HOME/.config/gcloud}" \
-	--data-urlencode "name=$CLOUDSDK_ACTIVE_CONFIG_NAME" \
-	--data-urlencode "account=$CLOUDSDK_CORE_ACCOUNT" \
-	--data-urlencode "impersonate=$CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT" \
-	"$@" 'URL') || exit 70
-eval "$answer"
-`
-
 // Gcloud writes the program into a directory of the test.
 func (g *Google) Gcloud(t testing.TB) *Gcloud {
 	t.Helper()
-	if runtime.GOOS == "windows" {
-		t.Skip("the fake gcloud is a shell script")
-	}
-	if _, err := exec.LookPath("curl"); err != nil {
-		t.Skip("the fake gcloud needs curl: apt-get install curl")
-	}
-	dir := t.TempDir()
-	p := &Gcloud{Path: filepath.Join(dir, "gcloud"), Dir: dir, g: g, logins: map[string][]*login{}}
-	url := g.c.Plain("gcloud", http.HandlerFunc(p.serve))
-	if err := os.WriteFile(p.Path, []byte(strings.Replace(gcloudScript, "URL", url, 1)), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	p := &Gcloud{g: g, logins: map[string][]*login{}}
+	variables := []string{"CLOUDSDK_CONFIG", "CLOUDSDK_ACTIVE_CONFIG_NAME", "CLOUDSDK_CORE_ACCOUNT", "CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT"}
+	p.Program = g.c.Program(t, "gcloud", variables, p.call)
 	return p
 }
 
@@ -143,22 +113,10 @@ func (p *Gcloud) Notice(text string) {
 	p.notice = text
 }
 
-// Calls lists the arguments of every call so far.
-func (p *Gcloud) Calls() [][]string {
+func (p *Gcloud) call(call fakecloud.Call) fakecloud.Result {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.Clone(p.calls)
-}
-
-func (p *Gcloud) serve(w http.ResponseWriter, r *http.Request) {
-	if err := r.ParseForm(); err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.calls = append(p.calls, slices.Clone(r.PostForm["arg"]))
-	c := newCall(r.PostForm)
+	c := newCall(call)
 	stdout, failure, code := p.run(c)
 	stderr := c.warnings()
 	if p.notice != "" {
@@ -167,8 +125,5 @@ func (p *Gcloud) serve(w http.ResponseWriter, r *http.Request) {
 	if failure != "" {
 		stderr += failure + "\n"
 	}
-	_, _ = fmt.Fprintf(w, "printf '%%s' %s\nprintf '%%s' %s >&2\nexit %d\n", quote(stdout), quote(stderr), code)
+	return fakecloud.Result{Stdout: stdout, Stderr: stderr, Code: code}
 }
-
-// quote makes a word of the shell.
-func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

@@ -6,12 +6,13 @@ import (
 	"bufio"
 	"cmp"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/regmint/regmint/test/fakecloud"
 )
 
 // gcloudCall is one call of the program.
@@ -27,9 +28,9 @@ type gcloudCall struct {
 
 // newCall reads flags and configuration: a flag wins over the variable, which
 // wins over the file.
-func newCall(f url.Values) gcloudCall {
-	c := gcloudCall{dir: filepath.Clean(f.Get("config")), flags: map[string]string{}}
-	args := f["arg"]
+func newCall(call fakecloud.Call) gcloudCall {
+	c := gcloudCall{dir: filepath.Clean(cmp.Or(call.Env["CLOUDSDK_CONFIG"], call.Env["HOME"]+"/.config/gcloud")), flags: map[string]string{}}
+	args := call.Args
 	for i := 0; i < len(args); i++ {
 		flag, ok := strings.CutPrefix(args[i], "--")
 		if !ok {
@@ -45,13 +46,13 @@ func newCall(f url.Values) gcloudCall {
 		c.flags[name] = value
 	}
 	active, _ := os.ReadFile(filepath.Join(c.dir, "active_config"))
-	c.name = cmp.Or(c.flags["configuration"], f.Get("name"), strings.TrimSpace(string(active)), "default")
+	c.name = cmp.Or(c.flags["configuration"], call.Env["CLOUDSDK_ACTIVE_CONFIG_NAME"], strings.TrimSpace(string(active)), "default")
 	values, err := readConfiguration(filepath.Join(c.dir, "configurations", "config_"+c.name))
 	c.missing = err != nil
-	c.account = cmp.Or(c.flags["account"], f.Get("account"), values["account"])
+	c.account = cmp.Or(c.flags["account"], call.Env["CLOUDSDK_CORE_ACCOUNT"], values["account"])
 	c.project = cmp.Or(c.flags["project"], values["project"])
 	if c.flags["impersonate-service-account"] == "" {
-		c.flags["impersonate-service-account"] = f.Get("impersonate")
+		c.flags["impersonate-service-account"] = call.Env["CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT"]
 	}
 	return c
 }
