@@ -15,12 +15,11 @@ import (
 	"github.com/regmint/regmint/test/fakecloud/gitlab"
 )
 
-// hosted are registries that people log in to, and jobs have a token for.
+// hosted are registries that people log in to, and jobs have a token for. The
+// other identities there are in identities.
 var hosted = []vendor{
-	{"Docker Hub, personal access token", startHubToken, false},
 	{"Docker Hub, OIDC connection", startHubConnection, false},
 	{"ghcr.io, GITHUB_TOKEN", startGitHubJob, false},
-	{"ghcr.io, classic token", startGitHubToken, false},
 	{"registry.gitlab.com, CI_JOB_TOKEN", startGitLabJob, true},
 	{"registry.gitlab.com, personal access token", startGitLabToken, false},
 }
@@ -66,16 +65,6 @@ func hubRegistry(h *dockerhub.Hub, who string) *cloudRegistry {
 				strings.HasSuffix(host, ".actions.githubusercontent.com")
 		},
 	}
-}
-
-func startHubToken(w *world, c *fakecloud.Cloud) *cloudRegistry {
-	h, acme := hub(c, dockerhub.Options{})
-	bot := h.User("acme-bot", "correct-horse-battery")
-	acme.Add(bot, dockerhub.Admin)
-	r := hubRegistry(h, bot.Name)
-	r.logIn = func() { w.logIn("dockerhub", r.host, bot.Name, bot.PAT(dockerhub.RepoWrite).Secret) }
-	r.less = func() { w.logIn("dockerhub", r.host, bot.Name, bot.PAT(dockerhub.RepoRead).Secret) }
-	return r
 }
 
 func startHubConnection(w *world, c *fakecloud.Cloud) *cloudRegistry {
@@ -127,13 +116,6 @@ func startGitHubJob(w *world, c *fakecloud.Cloud) *cloudRegistry {
 	g, jane, r := gitHub(c, "actions acme/app")
 	w.enter(g.Job(r.own, jane, github.Write).Env())
 	r.less = func() { w.enter(g.Job(r.own, jane, github.Read).Env()) }
-	return r
-}
-
-func startGitHubToken(w *world, c *fakecloud.Cloud) *cloudRegistry {
-	_, jane, r := gitHub(c, "jane")
-	r.logIn = func() { w.logIn("github", r.host, "jane", jane.Classic(github.WritePackages).Secret) }
-	r.less = func() { w.logIn("github", r.host, "jane", jane.Classic(github.ReadPackages).Secret) }
 	return r
 }
 

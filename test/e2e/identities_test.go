@@ -195,6 +195,7 @@ var identities = []struct {
 
 // TestOnTheStreet has all tests that share one engine.
 func TestOnTheStreet(t *testing.T) {
+	t.Parallel()
 	need(t, "crane", "docker", "dockerd", "curl", "bash")
 	n := newStreet(t)
 	t.Run("all", func(t *testing.T) { // over before the street is
