@@ -58,8 +58,9 @@ func (c *Core) checkOnce(ctx context.Context, j *job, req *api.GetRequest) (*api
 		return failedCheck(out, q.host, err), err
 	}
 	if err != nil {
-		return failedCheck(out, q.host, timeLimit(ctx, q.host, err)), nil
+		return failedCheck(out, q.host, within(ctx, checkLimit.String(), q.host, err)), nil
 	}
+	out.Rotation = c.troubledRotation(q.account)
 	return out, nil
 }
 

@@ -74,6 +74,7 @@ func (c *Core) replaced(ref providers.SecretRef, from sourceKey) {
 		users[k.account] = true
 		if k != from {
 			others[src.opened] = true
+			src.verify.replaced()
 		}
 	}
 	maps.DeleteFunc(c.failures, func(k failKey, _ failure) bool { return users[k.account] })

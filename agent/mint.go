@@ -113,8 +113,12 @@ func canonical(gs []providers.Grant) string {
 
 // timeLimit names the limit where the caller's own time ran out.
 func timeLimit(ctx context.Context, h providers.Host, err error) error {
+	return within(ctx, "10s", h, err)
+}
+
+func within(ctx context.Context, limit string, h providers.Host, err error) error {
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
-		return &providers.Error{Kind: providers.Unavailable, Host: h, Err: errors.New("no answer within 10s"), Hint: "run: regmint status " + h.String()}
+		return &providers.Error{Kind: providers.Unavailable, Host: h, Err: errors.New("no answer within " + limit), Hint: "run: regmint status " + h.String()}
 	}
 	return err
 }

@@ -301,3 +301,53 @@ func TestAnInterruptedRotationOfAnAccountThatIsNoMoreIsShown(t *testing.T) {
 		t.Fatalf("gone: %+v", st)
 	}
 }
+
+// The registry is asked about the old secret, and answers after the rotation.
+func TestAQuestionAboutTheFormerSecretSaysNothingAboutTheNewOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRotRig(t)
+		answer := make(chan struct{})
+		r.product.verify = func(token string) error {
+			if token == "t0" {
+				<-answer
+				return &providers.Error{Kind: providers.LoginRequired, Err: errors.New("401")}
+			}
+			return nil
+		}
+		c := r.process()
+		get := func(want string) {
+			t.Helper()
+			if resp := c.Get(t.Context(), nil, &api.GetRequest{Key: "reg.example"}); resp.Secret != want {
+				t.Fatalf("got %+v, want %s", resp, want)
+			}
+		}
+		get("t0")
+		if _, err := c.Rotate(t.Context(), r.account, nil); err != nil {
+			t.Fatal(err)
+		}
+		get("t1")
+		close(answer)
+		synctest.Wait()
+		if st := c.Status(nil).Accounts; st[0].State != "ok" || c.count.rejected.Load() != 0 {
+			t.Fatalf("status %+v", st)
+		}
+		get("t1")
+	})
+}
+
+func TestACheckTellsOfARotationInTrouble(t *testing.T) {
+	t.Parallel()
+	r := newRotRig(t)
+	r.account.Rotate = providers.Duration(24 * 3600e9)
+	c := r.process()
+	if out := c.Check(t.Context(), nil, &api.GetRequest{Key: "reg.example"}); out.Outcome != api.OK || out.Rotation != nil {
+		t.Fatalf("%+v", out)
+	}
+	r.product.down = true
+	for range 2 {
+		_, _ = c.Rotate(t.Context(), r.account, nil)
+	}
+	if out := c.Check(t.Context(), nil, &api.GetRequest{Key: "reg.example"}); out.Outcome != api.OK || out.Rotation == nil || out.Rotation.Failures != 2 {
+		t.Fatalf("%+v", out)
+	}
+}

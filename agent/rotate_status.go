@@ -58,6 +58,17 @@ func (c *Core) rotationStatus(accounts []providers.Account, all bool) []api.Rota
 	return out
 }
 
+// troubledRotation is what is wrong with the rotation of an account's secret;
+// nil: nothing.
+func (c *Core) troubledRotation(a providers.Account) *api.RotationStatus {
+	for _, st := range c.rotationStatus([]providers.Account{a}, false) {
+		if st.State != "ok" {
+			return &st
+		}
+	}
+	return nil
+}
+
 // describeRotation says what is written down about the secret of an account.
 func (c *Core) describeRotation(a providers.Account, ref providers.SecretRef, st *api.RotationStatus) {
 	h := hostOf(a)

@@ -35,6 +35,7 @@ type product struct {
 	lose   func() (before, after bool) // the request, or its answer, is lost
 	answer func(fresh string) string   // what it says instead
 	ends   time.Time                   // of what lives
+	verify func(token string) error    // the registry's word
 	at     func(step string)
 }
 
@@ -98,6 +99,13 @@ func (p *rotProvider) Open(a providers.Account, d providers.Deps) (providers.Sou
 type rotSource struct {
 	testSource
 	product *product
+}
+
+func (s *rotSource) Verify(_ context.Context, _ providers.Request, c providers.Credential) error {
+	if s.product.verify == nil {
+		return nil
+	}
+	return s.product.verify(c.Secret.Reveal())
 }
 
 func (s *rotSource) RotationPlan(context.Context, providers.Secret) (providers.RotationPlan, error) {

@@ -26,6 +26,16 @@ type verification struct {
 	last     time.Time
 	running  bool
 	rejected map[minter.ID]time.Time
+	secrets  int // counts those that took the place of another
+}
+
+// replaced: what is being asked, or was refused, is about a former secret.
+func (v *verification) replaced() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.secrets++
+	v.last = time.Time{}
+	clear(v.rejected)
 }
 
 // verifyLater asks the registry in the background whether it still accepts a
@@ -43,6 +53,7 @@ func (c *Core) verifyLater(src *source, q asked, j *job, cred providers.Credenti
 		return
 	}
 	src.verify.running, src.verify.last = true, now
+	secrets := src.verify.secrets
 	src.verify.mu.Unlock()
 	go func() { // ends within verifyLimit
 		ctx, cancel := context.WithTimeout(c.background(), verifyLimit)
@@ -50,7 +61,11 @@ func (c *Core) verifyLater(src *source, q asked, j *job, cred providers.Credenti
 		err := v.Verify(ctx, providers.Request{Host: q.host}, cred)
 		src.verify.mu.Lock()
 		src.verify.running = false
+		former := src.verify.secrets != secrets
 		src.verify.mu.Unlock()
+		if former || !c.current(src, q.account, j) {
+			return
+		}
 		if err != nil && providers.KindOf(err) == providers.LoginRequired {
 			c.reject(src, q, err)
 			return
