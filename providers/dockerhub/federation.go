@@ -141,7 +141,7 @@ func (s *source) refusedConnection(res *httpx.Response, err error) error {
 	case http.StatusTooManyRequests:
 		return s.limited("the OIDC service of Docker", res, &out)
 	case http.StatusBadRequest, http.StatusNotFound:
-		out.Kind, out.Hint = providers.Misconfigured, "check the connection's id in Docker Home"
+		out.Kind, out.Hint = providers.Misconfigured, "check the connection's id in Docker Home, and token_life"
 	case http.StatusUnauthorized:
 		out.Kind, out.Hint = providers.Denied, "it takes tokens of GitHub Actions for "+httpx.Printable(s.plan.Audience, 60)
 	case http.StatusForbidden:

@@ -46,7 +46,7 @@ func (c Client) Device(ctx context.Context, ui providers.LoginUI, what string) (
 		return Token{}, err
 	}
 	for {
-		if !c.pause(ctx, d.interval+d.extra) {
+		if !c.pause(ctx, min(d.interval+d.extra, d.expires.Sub(c.Now()))) {
 			return Token{}, c.fail(providers.Unavailable, "", errors.New("the login was interrupted"))
 		}
 		if !c.Now().Before(d.expires) {

@@ -198,6 +198,13 @@ func TestDeviceLoginThatFailsSaysWhyAndShowsNoSecret(t *testing.T) {
 		if providers.KindOf(err) != want.kind || !strings.Contains(fmt.Sprint(err), want.text) || strings.Contains(fmt.Sprint(err), canary) {
 			t.Errorf("%s: %v", answer, err)
 		}
+		var waited time.Duration
+		for _, d := range w.waits {
+			waited += d
+		}
+		if waited > 15*time.Minute {
+			t.Errorf("%s: waited %s for a code of 15 minutes", answer, waited)
+		}
 	}
 	w := newWorld(t)
 	w.c.Scope = "none"

@@ -195,10 +195,21 @@ func (c Client) refresh(ctx context.Context, d providers.Deps, ref providers.Sec
 	}
 	p := c.Keep(t, old.User)
 	p.Made = old.Made
-	if err := d.Save(ctx, ref, p.Secret()); err != nil {
+	if err := c.keep(ctx, d, ref, p); err != nil {
 		return old, c.fail(providers.Unavailable, "run: regmint login "+c.Host.String(), fmt.Errorf("the refreshed login of %s could not be saved: %w", c.Product, err))
 	}
 	return p, nil
+}
+
+// keep saves a pair whose predecessor is dead: a store that hiccups is asked
+// again.
+func (c Client) keep(ctx context.Context, d providers.Deps, ref providers.SecretRef, p Pair) error {
+	for try := 1; ; try++ {
+		err := d.Save(ctx, ref, p.Secret())
+		if err == nil || try == 3 || !c.pause(ctx, time.Duration(try)*200*time.Millisecond) {
+			return err
+		}
+	}
 }
 
 func (c Client) loginAgain(what string) error {

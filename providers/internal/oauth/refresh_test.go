@@ -190,6 +190,22 @@ func TestARefreshIsKeptThoughItsCallerLeft(t *testing.T) {
 	}
 }
 
+func TestAStoreThatHiccupsCostsNoLogin(t *testing.T) {
+	w := newWorld(t)
+	w.login(t)
+	w.now = w.now.Add(9 * time.Hour)
+	save, tries := w.d.Save, 0
+	w.d.Save = func(c context.Context, r providers.SecretRef, s providers.Secret) error {
+		if tries++; tries < 3 {
+			return errors.New("the keychain does not answer")
+		}
+		return save(c, r, s)
+	}
+	if p, err := w.c.Fresh(t.Context(), w.d, ref, 0); err != nil || p.Access != canary+"access1" || w.refreshes != 1 {
+		t.Errorf("%v, %d refreshes", err, w.refreshes)
+	}
+}
+
 func TestWhatAServerRepeatsIsNotShown(t *testing.T) {
 	for name, code := range map[string]string{
 		"as it is": canary + "refresh0", "in a query": url.QueryEscape(canary + "refresh0"), "a part": canary[:20],
