@@ -335,6 +335,9 @@ func (c *Core) RemoveLogin(ctx context.Context, a providers.Account) error {
 		if err == nil {
 			err = st.Delete(ctx, a.Password.Value)
 		}
+		if err == nil {
+			c.SecretRemoved(ctx, a.Password.Value)
+		}
 		if err != nil {
 			storeErr = storeError(h, err)
 		}
