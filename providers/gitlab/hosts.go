@@ -164,7 +164,7 @@ func (s *source) realms(h providers.Host) []providers.Host {
 			out = append(out, at)
 		}
 		name := env[envServer]
-		if p := env[envServerPort]; p != "" && name != "" {
+		if p := env[envServerPort]; p != "" && p != "80" && name != "" { // an address by http has no port in it
 			name += ":" + p
 		}
 		if at, err := providers.ParseHost(name); err == nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/regmint/regmint/providers"
 	"github.com/regmint/regmint/providers/internal/httpx"
 	"github.com/regmint/regmint/providers/internal/oauth"
+	"github.com/regmint/regmint/providers/internal/registryauth"
 )
 
 // oauthClient is the account's application (docs.gitlab.com/api/oauth2, device
@@ -127,15 +128,38 @@ func (s *source) offer(ctx context.Context, q providers.LoginRequest) (providers
 	return providers.LoginResult{Account: a, Write: true, Who: who}, nil
 }
 
-// who is the user behind a token, or what is known of it.
+// who is the user behind a token, or what is known of it: the API tells those
+// that may read it, the registry's own tokens tell everybody.
 func (s *source) who(ctx context.Context, h providers.Host, t token) string {
 	var u struct {
 		Username string `json:"username"`
 	}
-	if (t.oauth || t.checked) && s.call(ctx, call{host: h, what: "ask whose the login is", path: "/user", as: t, into: &u}) == nil && u.Username != "" {
-		return httpx.Printable(u.Username, 100)
+	if !t.oauth && !t.checked {
+		return t.origin
 	}
-	return t.origin
+	if s.call(ctx, call{host: h, what: "ask whose the login is", path: "/user", as: t, into: &u}) != nil || u.Username == "" {
+		u.Username = s.subject(ctx, h, t)
+	}
+	if u.Username == "" {
+		return t.origin
+	}
+	return httpx.Printable(u.Username, 100)
+}
+
+// subject is the user name in a token that GitLab makes for its registry, which
+// takes no scope.
+func (s *source) subject(ctx context.Context, h providers.Host, t token) string {
+	r, err := registryauth.Probe(ctx, s.registry(h))
+	if err != nil {
+		return ""
+	}
+	got, err := r.Exchange(ctx, providers.Credential{Username: anyUser, Secret: t.secret}, nil, providers.LoginRequired)
+	if err != nil {
+		return ""
+	}
+	m, _ := httpx.JWTClaims(got.Value.Reveal())
+	sub, _ := m["sub"].(string)
+	return sub
 }
 
 // wanted are the scopes of a token that does what the account is for.

@@ -60,21 +60,25 @@ func TestLoginInTheBrowserIsKeptAndRefreshedOnce(t *testing.T) {
 	}}
 	o := gitlab.Options{ClientID: app.ClientID}
 	res, err := r.login(p, o, saved)
-	if err != nil || !res.Write || res.Secret.IsZero() || len(p.devices) != 1 || p.devices[0].URL != "https://gitlab.com/oauth/device" {
+	if err != nil || !res.Write || res.Who != "jane" || res.Secret.IsZero() || len(p.devices) != 1 || p.devices[0].URL != "https://gitlab.com/oauth/device" {
 		t.Fatalf("%+v, %v", res, err)
 	}
 	r.secrets["keyring:browser"] = res.Secret.Reveal()
 	s := r.open(o, kept)
 	c := r.mint(s, r.request(""))
-	if life := c.ExpiresAt.Sub(r.cloud.Now()); life < time.Hour || life > 2*time.Hour {
-		t.Errorf("lives %v", life)
+	if life := c.ExpiresAt.Sub(r.cloud.Now()); life < time.Hour || life > 2*time.Hour || !strings.Contains(c.Origin, "as jane") {
+		t.Errorf("lives %v, %s", life, c.Origin)
+	}
+	r.cloud.Advance(30 * time.Minute)
+	if again := r.mint(r.open(o, kept), r.request("")); !again.IssuedAt.Equal(c.IssuedAt) {
+		t.Errorf("the same token was issued %v, then %v", c.IssuedAt, again.IssuedAt)
 	}
 	if err := r.verify(s, r.request("", push("acme/app")), c); err != nil {
 		t.Error(err)
 	}
 	_, err = s.(providers.NativeMinter).MintNative(t.Context(), r.request(""))
 	r.wantError(err, providers.Denied, "scope api", "read_registry")
-	r.cloud.Advance(115 * time.Minute)
+	r.cloud.Advance(85 * time.Minute)
 	var wg sync.WaitGroup
 	for range 50 {
 		wg.Go(func() {

@@ -121,11 +121,11 @@ func compile(a providers.Account, o *Options) (*plan, error) {
 			return nil, fmt.Errorf("%s is an id, or a path without the host: acme/app", key)
 		}
 	}
-	return p, p.settle()
+	return p, p.settle(a.PlainHTTP)
 }
 
-// settle checks the URL of GitLab.
-func (p *plan) settle() error {
+// settle checks the URL of GitLab. plain is an account that goes without TLS.
+func (p *plan) settle(plain bool) error {
 	if p.URL == "" {
 		return nil
 	}
@@ -137,8 +137,8 @@ func (p *plan) settle() error {
 	if err != nil {
 		return errors.New("url names no valid host")
 	}
-	if u.Scheme != "https" && (u.Scheme != "http" || !h.IsLoopback()) {
-		return errors.New("url is no https URL")
+	if u.Scheme != "https" && (u.Scheme != "http" || !h.IsLoopback() && !plain) {
+		return errors.New("url is no https URL; http takes plain_http = true")
 	}
 	p.base = strings.TrimRight(u.Scheme+"://"+u.Host+u.EscapedPath(), "/")
 	return nil

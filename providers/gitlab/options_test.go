@@ -39,7 +39,7 @@ func TestAccountsThatCannotWorkSayWhy(t *testing.T) {
 		"an unknown role":      {o: gitlab.Options{AccessLevel: "king", Project: "a", Glab: true}, want: "access_level is"},
 		"odd scopes":           {o: gitlab.Options{Scopes: providers.Strings{"a b"}, ClientID: "x"}, want: "no scope"},
 		"scopes alone":         {o: gitlab.Options{Scopes: providers.Strings{"api"}, Glab: true}, want: "set project, group or client_id"},
-		"http":                 {o: gitlab.Options{URL: "http://gitlab.example", Glab: true}, want: "no https URL"},
+		"http":                 {o: gitlab.Options{URL: "http://gitlab.example", Glab: true}, want: "http takes plain_http = true"},
 		"a URL with a user":    {o: gitlab.Options{URL: "https://u:p@gitlab.example", Glab: true}, want: "url is no absolute URL"},
 		"a relative glab":      {o: gitlab.Options{Glab: true, GlabPath: "glab"}, want: "absolute path"},
 		"rotation of glab":     {o: gitlab.Options{Glab: true}, edit: func(a *providers.Account) { a.Rotate = providers.Duration(time.Hour) }, want: "rotate has no meaning"},
@@ -55,5 +55,10 @@ func TestAccountsThatCannotWorkSayWhy(t *testing.T) {
 		if providers.KindOf(err) != providers.Misconfigured || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "u:p") {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	d, _ := httpxtest.Deps(t, nil)
+	a := providers.Account{Name: "x", Options: &gitlab.Options{URL: "http://gitlab.lab.example", Glab: true}, PlainHTTP: true}
+	if _, err := gitlab.New().Open(a, d); err != nil {
+		t.Errorf("plain http that is wanted: %v", err)
 	}
 }

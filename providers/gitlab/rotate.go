@@ -43,6 +43,9 @@ func (s *source) rotatable(ctx context.Context, old providers.Secret) (info, err
 	if isDeploy(s.account.Username, old) {
 		return info{}, s.fail(h, providers.Misconfigured, "make a new one in GitLab", errors.New("a deploy token cannot rotate itself"))
 	}
+	if h.IsZero() {
+		return info{}, s.fail(h, providers.Misconfigured, "set url to that of GitLab", errors.New("account "+s.account.Name+" names no host that could be asked"))
+	}
 	i, err := s.self(ctx, h, token{secret: old})
 	if err != nil {
 		return i, err

@@ -82,6 +82,24 @@ func TestTokenThatMayNotRotateIsRefusedWithTheScopeNamed(t *testing.T) {
 	}
 }
 
+func TestRotationOfAnAccountWithoutAHostSaysWhatToSet(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, fake.Options{})
+	token := r.jane.Token(fake.TokenSpec{Scopes: rotatingScopes})
+	anywhere := func(a *providers.Account) {
+		p, err := providers.ParsePattern("*.corp.example")
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Hosts = []providers.Pattern{p}
+	}
+	_, err := r.open(gitlab.Options{}, r.withSecret(token.Secret), anywhere).(providers.Rotator).RotationPlan(t.Context(), providers.NewSecret(token.Secret))
+	r.wantError(err, providers.Misconfigured, "names no host", "set url")
+	if _, err = r.open(gitlab.Options{URL: "https://gitlab.com"}, r.withSecret(token.Secret), anywhere).(providers.Rotator).RotationPlan(t.Context(), providers.NewSecret(token.Secret)); err != nil {
+		t.Error(err)
+	}
+}
+
 // A token of a project rotates by itself where it may say whose it is, by
 // token_owner where it may not, and as a personal one does where neither is known.
 func TestTokenOfAProjectRotatesItself(t *testing.T) {
