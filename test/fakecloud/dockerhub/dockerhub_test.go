@@ -32,7 +32,7 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	c := fakecloud.Start(t)
-	r := &rig{t: t, cloud: c, hub: dockerhub.New(c, dockerhub.Options{DeviceInterval: time.Millisecond})}
+	r := &rig{t: t, cloud: c, hub: dockerhub.New(c, dockerhub.Options{})}
 	r.acme, r.bot = r.hub.Org("acme"), r.hub.User("acme-bot", "correct-horse")
 	r.acme.Add(r.bot, dockerhub.Admin)
 	r.hub.Repository("acme/app", dockerhub.Private)
@@ -120,6 +120,7 @@ func (r *rig) form(to string, kv ...string) (int, map[string]any) {
 }
 
 func TestTheRegistryGivesEachIdentityItsRights(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	write, read, public := r.bot.PAT(dockerhub.RepoWrite).Secret, r.bot.PAT(dockerhub.RepoRead).Secret, r.bot.PAT(dockerhub.RepoPublicRead).Secret
 	if got := r.push("acme/app:1", "acme-bot", write); got != 0 {
@@ -158,6 +159,7 @@ func TestTheRegistryGivesEachIdentityItsRights(t *testing.T) {
 }
 
 func TestPullsAreCountedAndHeadsAreNot(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	pat := r.bot.PAT(dockerhub.RepoWrite).Secret
 	if got := r.push("acme/app:1", "acme-bot", pat); got != 0 {
@@ -175,6 +177,7 @@ func TestPullsAreCountedAndHeadsAreNot(t *testing.T) {
 }
 
 func TestTheAPITellsTokensApart(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	login := func(id, secret string) string {
 		t.Helper()
@@ -214,93 +217,5 @@ func TestTheAPITellsTokensApart(t *testing.T) {
 	r.hub.LimitAPI(0, until)
 	if code, h, _ := r.call(http.MethodDelete, tag, token, "", ""); code != 429 || h.Get("X-Retry-After") == "" || len(h.Get("X-Retry-After")) < 10 {
 		t.Errorf("%d %v", code, h)
-	}
-}
-
-func TestDeviceCodesAndRefreshTokensWorkOnce(t *testing.T) {
-	r := newRig(t)
-	const tenant = "https://login.docker.com/oauth/"
-	code, m := r.form(tenant+"device/code", "client_id", dockerhub.CLIClient, "audience", "https://hub.docker.com", "scope", "openid offline_access")
-	device, _ := m["device_code"].(string)
-	if code != 200 || device == "" {
-		t.Fatal(code, m)
-	}
-	poll := func() (int, map[string]any) {
-		time.Sleep(2 * time.Millisecond)
-		return r.form(tenant+"token", "client_id", dockerhub.CLIClient, "device_code", device, "grant_type", "urn:ietf:params:oauth:grant-type:device_code")
-	}
-	if _, m := poll(); m["error"] != "authorization_pending" {
-		t.Errorf("%v", m)
-	}
-	if err := r.hub.Approve(r.hub.Codes()[0], r.bot); err != nil {
-		t.Fatal(err)
-	}
-	_, m = poll()
-	access, _ := m["access_token"].(string)
-	refresh, _ := m["refresh_token"].(string)
-	if _, again := poll(); again["error"] != "invalid_grant" {
-		t.Errorf("a code twice: %v", again)
-	}
-	code, _, body := r.call(http.MethodPost, "https://hub.docker.com/v2/access-tokens/desktop-generate", access, "", "")
-	if code != 201 || !strings.Contains(body, "dckr_pat_") {
-		t.Errorf("%d %s", code, body)
-	}
-	for range 6 {
-		r.call(http.MethodPost, "https://hub.docker.com/v2/access-tokens/desktop-generate", access, "", "")
-	}
-	if n := len(r.bot.Generated()); n != 5 {
-		t.Errorf("%d generated tokens are kept", n)
-	}
-	renew := func(s string) map[string]any {
-		_, m := r.form(tenant+"token", "client_id", dockerhub.CLIClient, "grant_type", "refresh_token", "refresh_token", s)
-		return m
-	}
-	next, _ := renew(refresh)["refresh_token"].(string)
-	if m := renew(refresh); m["error"] != "invalid_grant" {
-		t.Errorf("a refresh token twice: %v", m)
-	}
-	if m := renew(next); m["error"] != "invalid_grant" {
-		t.Errorf("its family lives: %v", m)
-	}
-}
-
-func TestConnectionsAdmitTheirSubjectsAlone(t *testing.T) {
-	r := newRig(t)
-	con := r.acme.Connect(dockerhub.Connection{Subject: "repo:acme/app:*", Scope: dockerhub.RepoWrite})
-	gh := r.cloud.Issuer(fakecloud.GitHubIssuer)
-	ask := func(token, id, life string) (int, string) {
-		code, m := r.form("https://identity.docker.com/oauth/token", "grant_type", "urn:ietf:params:oauth:grant-type:token-exchange",
-			"subject_token_type", "urn:ietf:params:oauth:token-type:id_token", "subject_token", token, "connection_id", id, "expires_in", life)
-		s, _ := m["access_token"].(string)
-		return code, s
-	}
-	const aud = "https://identity.docker.com"
-	good := gh.Sign("repo:acme/app:ref:refs/heads/main", aud, nil)
-	for name, c := range map[string]struct {
-		token, id, life string
-		want            int
-	}{
-		"good":              {good, con.ID, "300", 200},
-		"too short":         {good, con.ID, "60", 400},
-		"too long":          {good, con.ID, "86400", 400},
-		"another id":        {good, "0b0c2e6a-9f1d-4a55-8c3b-6d9c1f0a7e21", "300", 404},
-		"another job":       {gh.Sign("repo:acme/other:ref:refs/heads/main", aud, nil), con.ID, "300", 403},
-		"another audience":  {gh.Sign("repo:acme/app:ref:refs/heads/main", "https://github.com/acme", nil), con.ID, "300", 401},
-		"another CI system": {r.cloud.Issuer(fakecloud.GitLabIssuer).Sign("repo:acme/app:x", aud, nil), con.ID, "300", 401},
-	} {
-		if code, _ := ask(c.token, c.id, c.life); code != c.want {
-			t.Errorf("%s: %d", name, code)
-		}
-	}
-	_, token := ask(good, con.ID, "300")
-	if got := r.push("acme/app:1", "acme", token); got != 0 {
-		t.Errorf("push: %d", got)
-	}
-	if got := r.push("acme/app:1", "acme-bot", token); got != 401 {
-		t.Errorf("under another name: %d", got)
-	}
-	r.cloud.Advance(6 * time.Minute)
-	if got := r.pull("acme/app:1", "acme", token); got != 401 {
-		t.Errorf("after its life: %d", got)
 	}
 }
