@@ -246,7 +246,12 @@ func (r *loginRun) sayOwn(t *trial, res providers.LoginResult, note string) {
 	if note != "" {
 		a.say("%s", note)
 	}
-	if !res.Until.IsZero() {
+	asIs := !res.Secret.IsZero() && t.cred.Secret.Equal(t.secret) // nothing is minted from it
+	if asIs && res.Until.IsZero() {
+		a.say("valid %s", t.until(a.now()))
+	} else if asIs {
+		a.say("valid %s", untilText(res.Until, a.now()))
+	} else if !res.Until.IsZero() {
 		a.say("valid %s; what is minted from it is renewed until then", untilText(res.Until, a.now()))
 	} else if t.cred.ExpiresAt.After(a.now()) {
 		a.say("what is minted from it lives %s and is renewed", span(t.cred.ExpiresAt.Sub(t.cred.IssuedAt)))

@@ -49,6 +49,8 @@ func logIn(ctx context.Context, q providers.LoginRequest, pause func(context.Con
 			return none, s.fail(q.Host, providers.Misconfigured, fmt.Sprintf("set password = \"keyring:%s\"", q.Host), fmt.Errorf("account %q says nowhere to keep the login", q.Account.Name))
 		}
 		return s.device(ctx, q, at)
+	case own && q.Account.Password.Scheme == "keyring":
+		return s.paste(ctx, q, at, "")
 	case own:
 		return none, s.byHand(q.Host, at, "this account takes a token")
 	}
@@ -83,12 +85,10 @@ func (s *source) choose(ctx context.Context, q providers.LoginRequest, at site) 
 		why = reason(ghErr)
 	}
 	if len(ways) == 0 {
-		return none, s.byHand(q.Host, at, why)
+		return s.paste(ctx, q, at, why)
 	}
-	labels = append(labels, "a token made by hand")
-	ways = append(ways, func() (providers.LoginResult, error) {
-		return none, s.byHand(q.Host, at, "a token made by hand is wanted")
-	})
+	labels = append(labels, "paste a token made at "+at.web)
+	ways = append(ways, func() (providers.LoginResult, error) { return s.paste(ctx, q, at, "") })
 	if ghErr != nil && !errors.Is(ghErr, fs.ErrNotExist) {
 		q.UI.Say("%s", why)
 	}
@@ -131,7 +131,11 @@ func (s *source) tryGH(ctx context.Context, h providers.Host, at site) (login, e
 
 // byHand says how a classic token is made and saved.
 func (s *source) byHand(h providers.Host, at site, why string) error {
-	return s.fail(h, providers.LoginRequired, fmt.Sprintf("make a token at %s and run: regmint login %s --provider github -u USER", at.newToken(scopeRead, scopeWrite), h), errors.New(why))
+	run := "regmint login " + h.String()
+	if _, ok := known(h); !ok {
+		run += " --provider github"
+	}
+	return s.fail(h, providers.LoginRequired, fmt.Sprintf("make a token at %s and run: %s -u USER", at.newToken(scopeRead, scopeWrite), run), errors.New(why))
 }
 
 // device logs in with a code.

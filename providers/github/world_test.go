@@ -155,6 +155,7 @@ func (w *world) app(o github.Options, a *fake.App) *github.Options {
 // person answers a login: choice by choice, and codes as a user.
 type person struct {
 	providers.LoginUI
+	token   string // pasted where one is asked for; "" = nobody does
 	w       *world
 	choices []int
 	said    []string
@@ -178,6 +179,14 @@ func (p *person) Choose(_ context.Context, _ string, choices []string) (int, err
 	i := p.choices[0]
 	p.choices = p.choices[1:]
 	return i, nil
+}
+
+func (p *person) Secret(_ context.Context, question string) (providers.Secret, error) {
+	p.asked = append(p.asked, question)
+	if p.nobody || p.token == "" {
+		return providers.Secret{}, providers.ErrNobody
+	}
+	return providers.NewSecret(p.token), nil
 }
 
 func (p *person) Device(_ context.Context, d providers.Device) error {

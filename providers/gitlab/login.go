@@ -91,7 +91,7 @@ func (p Provider) Login(ctx context.Context, q providers.LoginRequest) (provider
 	case byGlab:
 		return s.asIs(ctx, q)
 	}
-	return providers.LoginResult{}, s.wants(ctx, q.Host)
+	return s.paste(ctx, q)
 }
 
 // asIs tries what the account says.
@@ -110,16 +110,16 @@ func (s *source) offer(ctx context.Context, q providers.LoginRequest) (providers
 		if ctx.Err() != nil {
 			return providers.LoginResult{}, err
 		}
-		return providers.LoginResult{}, s.wants(ctx, q.Host)
+		return s.paste(ctx, q)
 	}
 	s.plan.kind = byGlab
 	who := s.who(ctx, q.Host, t)
-	i, err := q.UI.Choose(ctx, "which login for "+q.Host.String()+"?", []string{"the one of glab: " + who, "a token of your own"})
+	i, err := q.UI.Choose(ctx, "which login for "+q.Host.String()+"?", []string{"the one of glab: " + who, "paste a token of your own"})
 	if err != nil {
 		return providers.LoginResult{}, err
 	}
 	if i != 0 {
-		return providers.LoginResult{}, s.wants(ctx, q.Host)
+		return s.paste(ctx, q)
 	}
 	o := s.plan.Options
 	o.Glab = true
@@ -179,8 +179,11 @@ func (s *source) wants(ctx context.Context, h providers.Host) error {
 	if err != nil {
 		return err
 	}
-	return s.fail(h, providers.LoginRequired,
-		fmt.Sprintf("then: regmint login %s --provider gitlab -u USER (it asks for the token), or with --password-stdin", h),
+	run := "regmint login " + h.String()
+	if !(Provider{}).Match(h) {
+		run += " --provider gitlab"
+	}
+	return s.fail(h, providers.LoginRequired, "then: "+run+" -u USER (it asks for the token), or with --password-stdin",
 		errors.New("make a token at "+v.page(s.wanted()...)))
 }
 

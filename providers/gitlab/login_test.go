@@ -17,6 +17,8 @@ import (
 // person answers questions; a code is entered as onCode says.
 type person struct {
 	providers.LoginUI
+	token   string // pasted where one is asked for; "" = nobody does
+	user    string // typed where a name is asked for
 	choice  int
 	asked   []string
 	devices []providers.Device
@@ -28,6 +30,19 @@ func (p *person) Say(string, ...any) {}
 func (p *person) Choose(_ context.Context, question string, choices []string) (int, error) {
 	p.asked = append(p.asked, question+strings.Join(choices, "|"))
 	return p.choice, nil
+}
+
+func (p *person) Ask(_ context.Context, question string) (string, error) {
+	p.asked = append(p.asked, question)
+	return p.user, nil
+}
+
+func (p *person) Secret(_ context.Context, question string) (providers.Secret, error) {
+	if p.token == "" {
+		return providers.Secret{}, providers.ErrNobody
+	}
+	p.asked = append(p.asked, question)
+	return providers.NewSecret(p.token), nil
 }
 
 func (p *person) Device(_ context.Context, d providers.Device) error {

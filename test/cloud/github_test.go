@@ -352,9 +352,7 @@ func TestPersonalTokensAreSavedWithTheirEnd(t *testing.T) {
 		t.Fatalf("%s", x)
 	}
 	r.pushPull(ghcrApp + ":1")
-	if got := r.jsonGet(ghcr); got["expires_at"] == nil {
-		t.Errorf("no end: %v", got["username"])
-	}
+	r.eventually("its end is known", func() bool { return r.jsonGet(ghcr)["expires_at"] != nil })
 	if y := r.terminal([]line{{"Password or token: ", pat.Secret}}, "regmint", "login", ghcr, "--provider", "github", "-u", "jane", "--no-wire"); y.code != 0 {
 		t.Errorf("typed by hand: %s", y)
 	}
