@@ -5,243 +5,17 @@
 package main
 
 import (
-	"bytes"
-	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
-	"io"
 	"math/rand"
-	"net/http"
-	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/regmint/regmint/agent/config"
-	"github.com/regmint/regmint/providers"
 )
-
-// fakeRotator is a product that replaces tokens, at the URL in the file
-// rotator.url of HOME.
-type fakeRotator struct{}
-
-func (fakeRotator) Name() string              { return "rotator" }
-func (fakeRotator) Match(providers.Host) bool { return false }
-func (fakeRotator) Env() []string             { return nil }
-func (fakeRotator) Options() any              { return &struct{}{} }
-
-func (fakeRotator) Open(a providers.Account, d providers.Deps) (providers.Source, error) {
-	url, err := os.ReadFile(filepath.Join(config.Process().Home(), "rotator.url"))
-	return &rotatorSource{a: a, d: d, url: strings.TrimSpace(string(url))}, err
-}
-
-type rotatorSource struct {
-	a   providers.Account
-	d   providers.Deps
-	url string
-}
-
-func (s *rotatorSource) Key(providers.Request) string { return "" }
-
-func (s *rotatorSource) Mint(ctx context.Context, _ providers.Request) (providers.Credential, error) {
-	secret, err := s.d.Resolve(ctx, s.a.Password)
-	return providers.Credential{Username: "ci", Secret: secret, IssuedAt: s.d.Now()}, err
-}
-
-func (s *rotatorSource) RotationPlan(context.Context, providers.Secret) (providers.RotationPlan, error) {
-	return providers.RotationPlan{What: `access token "ci"`, Dies: "the old token, at once, wherever else it is used", ExpiresAt: s.d.Now().Add(48 * time.Hour)}, nil
-}
-
-func (s *rotatorSource) ask(ctx context.Context, path string, token providers.Secret) (string, error) {
-	req, err := http.NewRequestWithContext(ctx, "POST", s.url+path, strings.NewReader(token.Reveal()))
-	if err != nil {
-		return "", err
-	}
-	req.Header.Set("X-Pid", strconv.Itoa(os.Getpid()))
-	resp, err := new(http.Client).Do(req)
-	if err != nil {
-		return "", &providers.Error{Kind: providers.Unavailable, Err: errors.New("no answer")}
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if resp.StatusCode == http.StatusUnauthorized {
-		return "", &providers.Error{Kind: providers.LoginRequired, Err: errors.New("401")}
-	}
-	return string(body), err
-}
-
-func (s *rotatorSource) Rotate(ctx context.Context, old providers.Secret) (providers.Rotated, error) {
-	t, err := s.ask(ctx, "/rotate", old)
-	return providers.Rotated{Secret: providers.NewSecret(t)}, err
-}
-
-func (s *rotatorSource) Alive(ctx context.Context, t providers.Secret) error {
-	_, err := s.ask(ctx, "/alive", t)
-	return err
-}
-
-func (s *rotatorSource) Verify(ctx context.Context, _ providers.Request, c providers.Credential) error {
-	return s.Alive(ctx, c.Secret)
-}
-
-// rotatorServer has one family of tokens: a second use of a dead one kills all.
-type rotatorServer struct {
-	mu             sync.Mutex
-	serial, reuses int
-	alive          string
-	dead           map[string]bool
-	before, served func(pid int)
-	asked          sync.WaitGroup
-}
-
-func (f *rotatorServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	f.asked.Add(1)
-	defer f.asked.Done()
-	body, _ := io.ReadAll(r.Body)
-	token := string(body)
-	pid, _ := strconv.Atoi(r.Header.Get("X-Pid"))
-	rotates := r.URL.Path == "/rotate"
-	f.mu.Lock()
-	before, served := f.before, f.served
-	f.mu.Unlock()
-	if rotates {
-		before(pid)
-	}
-	f.mu.Lock()
-	if rotates && f.dead[token] {
-		f.reuses++
-		f.alive = ""
-	}
-	if token == "" || token != f.alive {
-		f.mu.Unlock()
-		w.WriteHeader(http.StatusUnauthorized)
-		return
-	}
-	if rotates {
-		f.serial++
-		f.dead[token] = true
-		f.alive = fmt.Sprintf("token-%04d", f.serial)
-	}
-	out := f.alive
-	f.mu.Unlock()
-	if rotates {
-		served(pid)
-	}
-	_, _ = io.WriteString(w, out)
-}
-
-func (f *rotatorServer) hooks(before, served func(pid int)) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.before, f.served = before, served
-}
-
-func (f *rotatorServer) counts() (serial, reuses int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.serial, f.reuses
-}
-
-func (f *rotatorServer) living() string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.alive
-}
-
-type rotateWorld struct {
-	t    *testing.T
-	exe  string
-	env  []string
-	home string
-}
-
-func (w *rotateWorld) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(w.exe, args...)
-	cmd.Env = w.env
-	return cmd
-}
-
-func (w *rotateWorld) run(stdin string, args ...string) (string, int) {
-	w.t.Helper()
-	cmd := w.command(args...)
-	var out bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &out
-	err := cmd.Run()
-	if e, ok := errors.AsType[*exec.ExitError](err); ok {
-		return out.String(), e.ExitCode()
-	} else if err != nil {
-		w.t.Fatal(err)
-	}
-	return out.String(), 0
-}
-
-// age makes interrupted rotations look old.
-func (w *rotateWorld) age() {
-	files, _ := filepath.Glob(filepath.Join(w.home, "state", "rotate", "*.json"))
-	for _, f := range files {
-		data, err := os.ReadFile(f)
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		old := strings.ReplaceAll(string(data), `"begun": "20`, `"begun": "19`)
-		if err := os.WriteFile(f, []byte(old), 0o600); err != nil {
-			w.t.Fatal(err)
-		}
-	}
-}
-
-func newRotateWorld(t *testing.T) (*rotateWorld, *rotatorServer) {
-	t.Helper()
-	exe, err := exec.LookPath("regmint")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := func(int) {}
-	f := &rotatorServer{alive: "token-0000", dead: map[string]bool{}, before: nobody, served: nobody}
-	srv := httptest.NewServer(f)
-	t.Cleanup(srv.Close)
-	home := t.TempDir()
-	w := &rotateWorld{t: t, exe: exe, home: home, env: []string{
-		"HOME=" + home, "PATH=" + os.Getenv("PATH"), "REGMINT_STATE_DIR=" + filepath.Join(home, "state"),
-		"REGMINT_RUNTIME_DIR=" + filepath.Join(home, "r"), "XDG_CONFIG_HOME=" + filepath.Join(home, ".config"), "REGMINT_AGENT=off",
-		"GORACE=atexit_sleep_ms=10", // else every process ends a second late
-	}}
-	cfg := filepath.Join(home, ".config", "regmint")
-	if err := os.MkdirAll(cfg, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	for name, text := range map[string]string{
-		filepath.Join(cfg, "config.toml"):  "[agent]\nstore = \"file\"\n[[account]]\nname = \"ci\"\nprovider = \"rotator\"\nhosts = [\"reg.example\"]\nusername = \"ci\"\npassword = \"keyring:reg.example\"\n",
-		filepath.Join(home, "rotator.url"): srv.URL,
-	} {
-		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	w.login(f)
-	return w, f
-}
-
-func (w *rotateWorld) login(f *rotatorServer) {
-	w.t.Helper()
-	if out, code := w.run(f.living()+"\n", "login", "reg.example", "-u", "ci", "--password-stdin", "--no-verify", "--no-wire"); code != 0 {
-		w.t.Fatalf("login: %d %s", code, out)
-	}
-}
-
-func (w *rotateWorld) works(f *rotatorServer, what string) {
-	w.t.Helper()
-	out, code := w.run("", "get", "reg.example", "--format", "bare")
-	if code != 0 || strings.TrimSpace(out) != f.living() {
-		w.t.Fatalf("%s: get = %d %q, the living token is %q", what, code, out, f.living())
-	}
-}
 
 func TestRotateSaysWhatItDoesAndDoesIt(t *testing.T) {
 	t.Parallel()
@@ -314,5 +88,143 @@ func TestKilledRotationsAreFinishedAndNeverRepeated(t *testing.T) {
 		if left, _ := filepath.Glob(filepath.Join(w.home, "state", "rotate", "*[0-9a-f].json")); len(left) > 0 {
 			t.Fatalf("run %d: %v is left", i, left)
 		}
+	}
+}
+
+// Ctrl-C ends the command, and not what it has begun.
+func TestACommandThatIsInterruptedLeavesTheRotationToItself(t *testing.T) {
+	t.Parallel()
+	w, f := newRotateWorld(t)
+	asked, goOn := make(chan struct{}), make(chan struct{})
+	f.hooks(func(int) { close(asked); <-goOn }, func(int) {})
+	cmd := w.command("rotate", "reg.example")
+	out := &strings.Builder{}
+	cmd.Stderr = out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	<-asked
+	_ = cmd.Process.Signal(os.Interrupt)
+	_ = cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 130 || !strings.Contains(out.String(), "goes on by itself") {
+		t.Errorf("%d %s", code, out)
+	}
+	close(goOn)
+	f.hooks(func(int) {}, func(int) {})
+	f.asked.Wait()
+	w.quiet()()
+	w.works(f, "after it")
+	if n, reuses := f.counts(); n != 1 || reuses != 0 {
+		t.Errorf("%d rotations, %d reuses", n, reuses)
+	}
+}
+
+func TestManyCommandsAtOnceUseNoDeadToken(t *testing.T) {
+	t.Parallel()
+	w, f := newRotateWorld(t)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			if out, code := w.run("", "rotate", "reg.example"); code != 0 {
+				t.Errorf("%d %s", code, out)
+			}
+		})
+	}
+	wg.Wait()
+	if n, reuses := f.counts(); n < 1 || n > 8 || reuses != 0 {
+		t.Errorf("%d rotations, %d reuses", n, reuses)
+	}
+	w.works(f, "after them")
+}
+
+// An agent that is killed while a rotation of its schedule is under way takes
+// nothing with it.
+func TestAKilledAgentTakesNoScheduledRotationAlong(t *testing.T) {
+	t.Parallel()
+	w, f := newRotateWorld(t)
+	w.configure("rotate = \"14d\"\n")
+	w.agent()
+	killed := make(chan struct{})
+	agentPID := make(chan int, 1)
+	f.hooks(func(int) { _ = syscall.Kill(<-agentPID, syscall.SIGKILL); close(killed) }, func(int) {})
+	// The schedule began long ago.
+	w.record(`{"schema":1,"account":"ci","host":"reg.example","since":"2020-01-01T00:00:00Z","looked_at":"2020-01-01T00:00:00Z"}`)
+	if out, code := w.run("", "agent", "start"); code != 0 {
+		t.Fatalf("%d %s", code, out)
+	}
+	agentPID <- w.agentPID()
+	<-killed
+	f.asked.Wait()
+	w.quiet()()
+	f.hooks(func(int) {}, func(int) {})
+	w.env = append(w.env, "REGMINT_AGENT=off")
+	w.works(f, "after it")
+	if n, reuses := f.counts(); n != 1 || reuses != 0 {
+		t.Errorf("%d rotations, %d reuses", n, reuses)
+	}
+}
+
+// An account may own its hosts by a wildcard, and others may share its secret:
+// a running agent serves none of them the dead one.
+func TestARunningAgentServesNobodyTheFormerSecret(t *testing.T) {
+	t.Parallel()
+	w, f := newRotateWorld(t)
+	w.configure("[[account]]\nname = \"proxy\"\nprovider = \"rotator\"\nhosts = [\"*.proxy.example\"]\nusername = \"ci\"\npassword = \"keyring:reg.example\"\n")
+	w.agent()
+	get := func(host string) {
+		t.Helper()
+		if out, code := w.run("", "get", host, "--format", "bare"); code != 0 || strings.TrimSpace(out) != f.living() {
+			t.Fatalf("%s: %d %q, the living token is %q", host, code, out, f.living())
+		}
+	}
+	for range 2 {
+		get("reg.example")
+		get("one.proxy.example")
+		if out, code := w.run("", "rotate", "reg.example"); code != 0 {
+			t.Fatalf("%d %s", code, out)
+		}
+	}
+	get("reg.example")
+	get("one.proxy.example")
+	if out, code := w.run("", "rotate", "two.proxy.example", "--dry-run"); code != 0 || !strings.Contains(out, "shared by   account ci, which gets the new one too") {
+		t.Fatalf("%d %s", code, out)
+	}
+}
+
+func TestStatusAndCheckSayThatARotationWasInterrupted(t *testing.T) {
+	t.Parallel()
+	w, f := newRotateWorld(t)
+	w.agent()
+	f.hooks(func(int) {}, func(pid int) { _ = syscall.Kill(pid, syscall.SIGKILL) })
+	_, _ = w.run("", "rotate", "reg.example")
+	f.hooks(func(int) {}, func(int) {})
+	f.asked.Wait()
+	out, code := w.run("", "rotate", "reg.example", "--dry-run")
+	if code != 0 || !strings.Contains(out, "regmint rotate brings it to its end first") {
+		t.Errorf("dry run: %d %s", code, out)
+	}
+	w.age()
+	out, code = w.run("", "rotate", "reg.example")
+	if code != exitLogin || !strings.Contains(out, "was interrupted") || !strings.Contains(out, "regmint login reg.example") {
+		t.Fatalf("rotate: %d %s", code, out)
+	}
+	out, _ = w.run("", "status")
+	if !strings.Contains(out, "rotation of ci") || !strings.Contains(out, "login required") {
+		t.Errorf("status: %s", out)
+	}
+	out, _ = w.run("", "status", "reg.example", "--format", "json")
+	var st struct {
+		Rotations []struct{ Account, State string }
+	}
+	if err := json.Unmarshal([]byte(out), &st); err != nil || len(st.Rotations) != 1 || st.Rotations[0].State != "login_required" {
+		t.Errorf("status: %v %s", err, out)
+	}
+	if out, code = w.run("", "check", "reg.example"); code != exitLogin || !strings.Contains(out, "the old secret is dead") {
+		t.Errorf("check: %d %s", code, out)
+	}
+	w.login(f)
+	w.works(f, "after the login")
+	if out, _ = w.run("", "status"); strings.Contains(out, "rotation of") {
+		t.Errorf("status: %s", out)
 	}
 }
