@@ -98,7 +98,7 @@ func TestInstallationsAreFoundInEveryWay(t *testing.T) {
 		}
 	}
 	_, err := w.open(w.app(github.Options{Installation: "acme/other"}, a), "").Mint(t.Context(), w.request())
-	w.refused(err, providers.Misconfigured, "is the App installed there")
+	w.refused(err, providers.Misconfigured, "is not installed on acme/other", "install it there")
 	a.Install("umbrella", fake.Read)
 	only := w.open(w.app(github.Options{}, a), "")
 	_, err = only.Mint(t.Context(), w.request())

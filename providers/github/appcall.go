@@ -3,6 +3,7 @@
 package github
 
 import (
+	"cmp"
 	"context"
 	"crypto/rsa"
 	"encoding/json"
@@ -75,7 +76,7 @@ func (c appCall) word(res *httpx.Response, err error) error {
 	case res.Status == http.StatusUnauthorized:
 		out.Kind, out.Hint = providers.Misconfigured, "is private_key that of the App?"
 	case res.Status == http.StatusNotFound:
-		out.Kind, out.Hint = providers.Misconfigured, "is the App installed there, and app_id its own?"
+		out.Kind, out.Hint = providers.Misconfigured, "check app_id"
 	}
 	return &out
 }
@@ -99,13 +100,22 @@ func (c appCall) find(ctx context.Context, q question) (installation, error) {
 	}
 	res, err := c.do(ctx, http.MethodGet, path, nil)
 	if err != nil {
-		return installation{}, err
+		return installation{}, c.nowhere(res, err, cmp.Or(o.InstallationID, o.Installation, strings.Join(q.owners, ", ")))
 	}
 	var in installation
 	if json.Unmarshal(res.Body, &in) != nil || in.ID == 0 || in.Account.Login == "" {
 		return in, c.odd("an installation")
 	}
 	return in, nil
+}
+
+// nowhere is an App that is not installed where it is looked for.
+func (c appCall) nowhere(res *httpx.Response, err error, where string) error {
+	se, ok := errors.AsType[*httpx.StatusError](err)
+	if !ok || res == nil || res.Status != http.StatusNotFound || strings.Contains(se.Message, "Integration") {
+		return err
+	}
+	return c.s.fail(c.host, providers.Misconfigured, "install it there, or check app_id", fmt.Errorf("the App %s is not installed on %s (HTTP 404)", c.s.issuer(), httpx.Printable(where, 80)))
 }
 
 func (c appCall) odd(what string) error {

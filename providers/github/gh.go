@@ -21,6 +21,16 @@ func isAbs(name string) bool { return filepath.IsAbs(name) }
 // ghLimit leaves time for what follows.
 const ghLimit = 5 * time.Second
 
+// noGH is a gh that is not there, without the words of the system.
+type noGH struct{}
+
+func (noGH) Error() string { return "gh is not installed" }
+
+// Unwrap returns fs.ErrNotExist.
+func (noGH) Unwrap() error { return fs.ErrNotExist }
+
+var errNoGH error = noGH{}
+
 // errLoggedOut is wrapped where gh has no login.
 var errLoggedOut = errors.New("gh is not logged in")
 
@@ -46,7 +56,7 @@ func (s *source) borrow(ctx context.Context, h providers.Host, at site) (login, 
 	again := "run: gh auth login -h " + at.web + " -s " + refreshScopes("")
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return login{}, s.fail(h, providers.Misconfigured, "install it, or set gh_path", fmt.Errorf("gh is not installed: %w", fs.ErrNotExist))
+		return login{}, s.fail(h, providers.Misconfigured, "install it, or set gh_path", errNoGH)
 	case err != nil && strings.Contains(strings.ToLower(err.Error()), "no oauth token"):
 		who := ""
 		if s.options.GHUser != "" {

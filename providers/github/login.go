@@ -111,9 +111,6 @@ func reason(err error) string {
 		return err.Error()
 	}
 	text := e.Err.Error()
-	if errors.Is(err, fs.ErrNotExist) {
-		return "gh is not installed"
-	}
 	if strings.HasPrefix(e.Hint, "run: ") {
 		text += " (" + e.Hint + ")"
 	}

@@ -129,7 +129,7 @@ func TestARefusalOfTheRegistryIsLookedInto(t *testing.T) {
 	c := w.mint(s)
 	w.g.Org("acme").RequireSSO()
 	err := s.(providers.Verifier).Verify(t.Context(), w.request("acme/app=pull"), c)
-	w.refused(err, providers.Denied, "SSO")
+	w.refused(err, providers.Denied, "single sign-on", "token of jane is valid")
 	for secret, hint := range map[string]string{
 		w.jane.OAuth(fake.WritePackages).Secret: "regmint login ghcr.io",
 		w.jane.Classic("repo").Secret:           "has no scope read:packages",
@@ -140,7 +140,7 @@ func TestARefusalOfTheRegistryIsLookedInto(t *testing.T) {
 	}
 	w.c.Inject(fakecloud.Fault{Host: "api.github.com", Status: http.StatusBadGateway})
 	err = s.(providers.Verifier).Verify(t.Context(), w.request("acme/app=pull"), c)
-	w.refused(err, providers.Denied, "may lack the right")
+	w.refused(err, providers.Denied, "lacks the right")
 	if strings.Contains(err.Error(), "is valid") {
 		t.Errorf("nobody has said so: %v", err)
 	}

@@ -70,14 +70,18 @@ func (s *source) checkNative(ctx context.Context, r providers.Request) (site, lo
 	if err != nil {
 		return at, l, err
 	}
-	if l.scoped {
-		for _, scope := range nativeScopes(r.Grants) {
-			if !l.has(scope) {
-				return at, l, s.lacks(r.Host, at, l, scope)
-			}
+	return at, l, s.mayClean(r, at, l)
+}
+
+// mayClean names the scope that a token lacks for the API, where it tells its
+// scopes.
+func (s *source) mayClean(r providers.Request, at site, l login) error {
+	for _, scope := range nativeScopes(r.Grants) {
+		if l.scoped && !l.has(scope) {
+			return s.lacks(r.Host, at, l, scope)
 		}
 	}
-	return at, l, nil
+	return nil
 }
 
 // nativeQuestion asks for a token that may delete.

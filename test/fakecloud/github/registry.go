@@ -207,17 +207,17 @@ func (g *GitHub) owns(u *User, name string) bool {
 	return strings.EqualFold(u.Login, o) || org != nil && org.members[u]
 }
 
-// pushed makes the package, and a version for a manifest.
+// pushed makes a version for a manifest, and the package with the first.
 func (g *GitHub) pushed(r *http.Request, t *Token, op fakecloud.Op) {
+	_, ref, ok := strings.Cut(r.URL.Path, "/manifests/")
+	if !ok || r.Method != http.MethodPut {
+		return
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	p := g.pkg(op.Repository)
 	if t.kind == actions && len(p.linked) == 0 {
 		p.linked[t.repos[0]] = Admin
-	}
-	_, ref, ok := strings.Cut(r.URL.Path, "/manifests/")
-	if !ok || r.Method != http.MethodPut {
-		return
 	}
 	b, err := io.ReadAll(io.LimitReader(r.Body, 8<<20))
 	if err != nil {
