@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os/exec"
 
+	"github.com/regmint/regmint/test/home"
 	"github.com/regmint/regmint/test/terminal"
 )
 
@@ -29,5 +30,5 @@ func (w *world) terminal(lines []line, args ...string) result {
 	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
 		w.t.Errorf("%q: %v", args, err)
 	}
-	return result{out: out, code: exitCode(cmd.ProcessState)}
+	return result{out: out, code: home.ExitCode(cmd.ProcessState)}
 }

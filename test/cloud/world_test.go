@@ -13,19 +13,18 @@ import (
 	"maps"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/regmint/regmint/test/fakecloud"
+	"github.com/regmint/regmint/test/home"
 )
 
 // patience bounds every wait: for a command, for something to come true.
-const patience = 60 * time.Second
+const patience = home.Patience
 
 // bin holds regmint and its helper, built once.
 var bin string
@@ -45,27 +44,14 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	if err := build("github.com/regmint/regmint/cmd/regmint", "github.com/regmint/regmint/cmd/docker-credential-regmint"); err != nil {
+	if err := home.Build(bin, "dev", "cmd/regmint", "cmd/docker-credential-regmint"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return m.Run()
 }
 
-func build(packages ...string) error {
-	args, cgo := []string{"build", "-o", bin + "/"}, "CGO_ENABLED=0"
-	if os.Getenv("REGMINT_RACE") != "" {
-		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
-	}
-	cmd := exec.Command("go", append(args, packages...)...)
-	cmd.Env = append(os.Environ(), cgo)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build: %w\n%s", err, out)
-	}
-	return nil
-}
-
-var buildCrane = sync.OnceValue(func() error { return build("github.com/google/go-containerregistry/cmd/crane") })
+var buildCrane = sync.OnceValue(func() error { return home.Build(bin, "dev", "github.com/google/go-containerregistry/cmd/crane") })
 
 // world is a person with a HOME of their own whose network ends at a cloud.
 // Nothing of this machine's configuration or environment reaches it.
@@ -143,32 +129,20 @@ func (w *world) configure(accounts ...string) {
 	}
 }
 
-// path is a file in HOME.
-func (w *world) path(elem ...string) string {
-	return filepath.Join(append([]string{w.home}, elem...)...)
-}
+// at is the world's HOME.
+func (w *world) at() home.Home { return home.Home{T: w.t, Dir: w.home, Env: w.env} }
 
-// write makes a file in HOME, mode 0600, and returns its path.
-func (w *world) write(name, text string) string {
-	w.t.Helper()
-	path := w.path(name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		w.t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		w.t.Fatal(err)
-	}
-	return path
-}
+func (w *world) path(elem ...string) string { return w.at().Path(elem...) }
 
-// read returns a file of HOME, "" where there is none.
-func (w *world) read(name string) string {
+func (w *world) write(name, text string) string { w.t.Helper(); return w.at().Write(name, text) }
+
+func (w *world) read(name string) string { w.t.Helper(); return w.at().Read(name) }
+
+func (w *world) find(name string) string { w.t.Helper(); return w.at().Find(name) }
+
+func (w *world) eventually(what string, ok func() bool) {
 	w.t.Helper()
-	b, err := os.ReadFile(w.path(name))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		w.t.Fatal(err)
-	}
-	return string(b)
+	w.at().Eventually(what, ok)
 }
 
 // program puts a shell script on the PATH, before anything of the machine: az,
@@ -185,13 +159,7 @@ func (w *world) program(name, script string) string {
 // agentLog is what the agent has logged.
 func (w *world) agentLog() string { return w.read(".local/state/regmint/agent.log") }
 
-func (w *world) environ() []string {
-	var out []string
-	for _, k := range slices.Sorted(maps.Keys(w.env)) {
-		out = append(out, k+"="+w.env[k])
-	}
-	return out
-}
+func (w *world) environ() []string { return w.at().Environ() }
 
 // result is what a command left. code is 128+n for signal n.
 type result struct {
@@ -224,7 +192,7 @@ func (w *world) feed(stdin string, args ...string) result {
 	cmd := exec.CommandContext(ctx, w.find(args[0]), args[1:]...)
 	cmd.Args[0], cmd.Dir, cmd.Env, cmd.WaitDelay = args[0], w.home, w.environ(), 5*time.Second
 	var out, errs bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &errs
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = w.at().Input(stdin), &out, &errs
 	err := cmd.Run()
 	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited || ctx.Err() != nil {
 		w.t.Errorf("%q: %v\n%s%s", args, err, out.String(), errs.String())
@@ -233,30 +201,7 @@ func (w *world) feed(stdin string, args ...string) result {
 	if strings.Contains(errs.String(), "DATA RACE") {
 		w.t.Errorf("%q: the race detector speaks:\n%s", args, errs.String())
 	}
-	return result{out: out.String(), err: errs.String(), code: exitCode(cmd.ProcessState)}
-}
-
-func exitCode(s *os.ProcessState) int {
-	if ws := s.Sys().(syscall.WaitStatus); ws.Signaled() {
-		return 128 + int(ws.Signal())
-	}
-	return s.ExitCode()
-}
-
-// find is a program on the world's own PATH.
-func (w *world) find(name string) string {
-	w.t.Helper()
-	if strings.Contains(name, "/") {
-		return name
-	}
-	for _, dir := range filepath.SplitList(w.env["PATH"]) {
-		path := filepath.Join(dir, name)
-		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
-			return path
-		}
-	}
-	w.t.Fatalf("%s is not on the PATH", name)
-	return ""
+	return result{out: out.String(), err: errs.String(), code: home.ExitCode(cmd.ProcessState)}
 }
 
 // must fails the test where the command fails, and returns its stdout.
@@ -267,15 +212,4 @@ func (w *world) must(args ...string) string {
 		w.t.Fatalf("%q: %s", args, r)
 	}
 	return r.out
-}
-
-// eventually waits until something is true.
-func (w *world) eventually(what string, ok func() bool) {
-	w.t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if ok() {
-			return
-		}
-	}
-	w.t.Fatalf("never: %s", what)
 }

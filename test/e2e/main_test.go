@@ -5,15 +5,14 @@
 package e2e
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"testing"
-	"time"
+
+	"github.com/regmint/regmint/test/home"
 )
 
 // bin is the directory of the built binaries, root that of the repository.
@@ -46,14 +45,8 @@ func run(m *testing.M) (int, error) {
 		return 1, err
 	}
 	bin = dir
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w -X github.com/regmint/regmint/agent/api.BuildVersion=e2e",
-		"-o", dir+"/", "./cmd/regmint", "./cmd/docker-credential-regmint")
-	cmd.Dir = root
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return 1, fmt.Errorf("building the binaries: %w\n%s", err, out)
+	if err := home.Build(dir, "e2e", "cmd/regmint", "cmd/docker-credential-regmint"); err != nil {
+		return 1, err
 	}
 	defer engine.stop()
 	code := m.Run()

@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,10 +20,11 @@ import (
 	"time"
 
 	"github.com/regmint/regmint/agent/api"
+	"github.com/regmint/regmint/test/home"
 )
 
 // commandLimit bounds every command that a test starts.
-const commandLimit = 60 * time.Second
+const commandLimit = home.Patience
 
 // world is a person with a HOME of their own: nothing of the machine's
 // configuration reaches it, and no agent outlives it.
@@ -109,47 +109,23 @@ func tail(s string, n int) string {
 	return s
 }
 
-// path is a file in HOME.
-func (w *world) path(elem ...string) string {
-	return filepath.Join(append([]string{w.home}, elem...)...)
-}
+// at is the world's HOME.
+func (w *world) at() home.Home { return home.Home{T: w.t, Dir: w.home, Env: w.env} }
 
-// write makes a file in HOME, mode 0600.
-func (w *world) write(name, text string) string {
-	w.t.Helper()
-	path := w.path(name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		w.t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		w.t.Fatal(err)
-	}
-	return path
-}
+func (w *world) path(elem ...string) string { return w.at().Path(elem...) }
 
-// read returns a file of HOME, "" where there is none.
-func (w *world) read(name string) string {
-	w.t.Helper()
-	b, err := os.ReadFile(w.path(name))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		w.t.Fatal(err)
-	}
-	return string(b)
-}
+func (w *world) write(name, text string) string { w.t.Helper(); return w.at().Write(name, text) }
+
+func (w *world) read(name string) string { w.t.Helper(); return w.at().Read(name) }
+
+func (w *world) environ(extra ...string) []string { return w.at().Environ(extra...) }
+
+func (w *world) find(name string) string { w.t.Helper(); return w.at().Find(name) }
 
 // configure writes config.toml: an age file for secrets and the given accounts.
 func (w *world) configure(accounts ...string) {
 	w.t.Helper()
 	w.write(".config/regmint/config.toml", "[agent]\nstore = \"file\"\n"+strings.Join(accounts, "\n"))
-}
-
-// environ is env as exec wants it.
-func (w *world) environ(extra ...string) []string {
-	var out []string
-	for _, k := range slices.Sorted(maps.Keys(w.env)) {
-		out = append(out, k+"="+w.env[k])
-	}
-	return append(out, extra...)
 }
 
 // command is a program with what it reads.
@@ -208,26 +184,11 @@ func (w *world) process(ctx context.Context, c command) *exec.Cmd {
 	p.Args[0] = c.args[0]
 	p.Dir = w.home
 	p.Env = w.environ(c.env...)
-	p.Stdin = strings.NewReader(c.stdin)
+	p.Stdin = w.at().Input(c.stdin)
 	p.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	p.Cancel = func() error { return syscall.Kill(-p.Process.Pid, syscall.SIGKILL) }
 	p.WaitDelay = 5 * time.Second
 	return p
-}
-
-// find looks a program up on the world's own PATH.
-func (w *world) find(name string) string {
-	if strings.Contains(name, "/") {
-		return name
-	}
-	for _, dir := range filepath.SplitList(w.env["PATH"]) {
-		path := filepath.Join(dir, name)
-		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
-			return path
-		}
-	}
-	w.t.Fatalf("%s is not on the PATH", name)
-	return ""
 }
 
 // must fails the test where the command fails.

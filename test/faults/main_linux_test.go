@@ -6,10 +6,11 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"testing"
+
+	"github.com/regmint/regmint/test/home"
 )
 
 // built has the binaries of this run: regmint, its helper and the test client;
@@ -61,20 +62,10 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// build makes programs of this module.
+// build makes programs that other users run, too.
 func build(dir, version string, programs ...string) error {
-	args := []string{"build", "-ldflags", "-X github.com/regmint/regmint/agent/api.BuildVersion=" + version, "-o", dir + "/"}
-	cgo := "CGO_ENABLED=0"
-	if os.Getenv("REGMINT_RACE") != "" {
-		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
-	}
-	for _, p := range programs {
-		args = append(args, "github.com/regmint/regmint/"+p)
-	}
-	cmd := exec.Command("go", args...)
-	cmd.Env = append(os.Environ(), cgo)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build: %w\n%s", err, out)
+	if err := home.Build(dir, version, programs...); err != nil {
+		return err
 	}
 	return os.Chmod(dir, 0o755)
 }

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,10 +15,12 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/regmint/regmint/test/home"
 )
 
 // patience bounds every wait: for a command, for something to come true.
-const patience = 60 * time.Second
+const patience = home.Patience
 
 // world is a person with a HOME of their own. Nothing of this machine's
 // configuration reaches it, and no process outlives it.
@@ -122,52 +123,30 @@ func alone(t *testing.T) {
 	}
 }
 
-// path is a file in HOME.
-func (w *world) path(elem ...string) string {
-	return filepath.Join(append([]string{w.home}, elem...)...)
-}
+// at is the world's HOME.
+func (w *world) at() home.Home { return home.Home{T: w.t, Dir: w.home, Env: w.env} }
 
-// write makes a file in HOME, mode 0600.
-func (w *world) write(name, text string) string {
-	w.t.Helper()
-	path := w.path(name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		w.t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		w.t.Fatal(err)
-	}
-	return path
-}
+func (w *world) path(elem ...string) string { return w.at().Path(elem...) }
 
-// read returns a file of HOME, "" where there is none.
-func (w *world) read(name string) string {
+func (w *world) write(name, text string) string { w.t.Helper(); return w.at().Write(name, text) }
+
+func (w *world) read(name string) string { w.t.Helper(); return w.at().Read(name) }
+
+func (w *world) environ(extra ...string) []string { return w.at().Environ(extra...) }
+
+func (w *world) find(name string) string { w.t.Helper(); return w.at().Find(name) }
+
+func (w *world) input(text string) *os.File { w.t.Helper(); return w.at().Input(text) }
+
+func (w *world) eventually(what string, ok func() bool) {
 	w.t.Helper()
-	b, err := os.ReadFile(w.path(name))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		w.t.Fatal(err)
-	}
-	return string(b)
+	w.at().Eventually(what, ok)
 }
 
 // configure writes config.toml: an age file for secrets, and accounts.
 func (w *world) configure(accounts ...string) {
 	w.t.Helper()
 	w.write(".config/regmint/config.toml", "[agent]\nstore = \"file\"\n"+strings.Join(accounts, "\n"))
-}
-
-// environ is env as exec wants it.
-func (w *world) environ(extra ...string) []string {
-	env := maps.Clone(w.env)
-	for _, kv := range extra {
-		k, v, _ := strings.Cut(kv, "=")
-		env[k] = v
-	}
-	var out []string
-	for _, k := range slices.Sorted(maps.Keys(env)) {
-		out = append(out, k+"="+env[k])
-	}
-	return out
 }
 
 // command is a program with what it reads.
@@ -206,39 +185,6 @@ func (w *world) process(c command) *exec.Cmd {
 	return p
 }
 
-// input is a pipe that holds all there is to read: a machine under load may not
-// let us write within the time that a helper waits.
-func (w *world) input(text string) *os.File {
-	w.t.Helper()
-	r, p, err := os.Pipe()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer p.Close()
-	if len(text) > 32<<10 {
-		w.t.Fatalf("%d bytes do not fit into a pipe", len(text))
-	}
-	if _, err := p.WriteString(text); err != nil {
-		w.t.Fatal(err)
-	}
-	return r // closed when nobody refers to it
-}
-
-// find is a program on the world's own PATH.
-func (w *world) find(name string) string {
-	if strings.Contains(name, "/") {
-		return name
-	}
-	for _, dir := range filepath.SplitList(w.env["PATH"]) {
-		path := filepath.Join(dir, name)
-		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
-			return path
-		}
-	}
-	w.t.Fatalf("%s is not on the PATH", name)
-	return ""
-}
-
 // run runs a command to its end; one that does not end in time is killed and
 // fails the test.
 func (w *world) run(c command) result {
@@ -274,14 +220,7 @@ func (w *world) wait(p *exec.Cmd) (code int, err error) {
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) || errors.Is(err, exec.ErrWaitDelay) {
 		err = nil
 	}
-	return exitCode(p.ProcessState), err
-}
-
-func exitCode(s *os.ProcessState) int {
-	if ws := s.Sys().(syscall.WaitStatus); ws.Signaled() {
-		return 128 + int(ws.Signal())
-	}
-	return s.ExitCode()
+	return home.ExitCode(p.ProcessState), err
 }
 
 // must fails the test where the command fails, and returns its stdout.
@@ -292,15 +231,4 @@ func (w *world) must(c command) string {
 		w.t.Fatalf("%s: exit %d\n%s%s", c, r.code, r.out, r.err)
 	}
 	return r.out
-}
-
-// eventually waits until something is true.
-func (w *world) eventually(what string, ok func() bool) {
-	w.t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		if ok() {
-			return
-		}
-	}
-	w.t.Fatalf("never: %s", what)
 }
