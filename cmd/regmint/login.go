@@ -35,9 +35,11 @@ func newLoginCmd(a *app) *cobra.Command {
 		Short: "save a login for a registry",
 		Long: `Save a login for a registry: it is tried there first, and nothing is saved
 where the registry refuses it. Where the product has a login of its own (a
-single sign-on, a device code, a choice of identities on this machine), that is
-run; -u makes it a plain login with a password. Without HOST, every account that
-needs a login gets one in turn; those that share a session, one together.`,
+single sign-on, a device code, a choice of identities on this machine, a token
+made in the browser), that is run; -u makes it a plain login with a password or
+a token. At Docker Hub, ghcr.io and GitLab that is an account of the product
+too, unless --provider says otherwise. Without HOST, every account that needs a
+login gets one in turn; those that share a session, one together.`,
 		Example: `  regmint login ghcr.io
   printf %s "$TOKEN" | regmint login registry.example.com -u ci --password-stdin
   regmint login ghcr.io --as work`,

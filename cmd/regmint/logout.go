@@ -23,6 +23,9 @@ func newLogoutCmd(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "logout HOST | --all",
 		Short: "remove a saved login",
+		Long: `Remove a saved login from this machine. What regmint's own login made at the
+product (a session, an authorization) is ended there too, where the product has
+a way and answers; what lives on is said, with where to end it.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if all == (len(args) == 1) || len(args) > 1 {
 				return usage("regmint logout ghcr.io", "name one registry, or --all")
