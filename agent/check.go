@@ -100,6 +100,7 @@ func (k *checking) run(ctx context.Context, native bool) (err error) {
 			return err
 		}
 		k.out.Verified = true
+		k.learned(ctx, src, cred)
 	}
 	k.out.Username, k.out.As = cred.Username, oneLine(cred.Origin)
 	if native {
@@ -110,6 +111,18 @@ func (k *checking) run(ctx context.Context, native bool) (err error) {
 	}
 	k.out.RateLimit = k.c.rateLimit(ctx, src, r, cred)
 	return nil
+}
+
+// learned tells what the check brought to light about a saved secret.
+func (k *checking) learned(ctx context.Context, src *source, cred providers.Credential) {
+	k.c.learn(ctx, src, k.q, k.j, cred)
+	l, ok := src.Source.(providers.Learner)
+	if !ok {
+		return
+	}
+	if known, ok := l.Learned(cred); ok && !known.ExpiresAt.IsZero() {
+		k.out.ExpiresAt = known.ExpiresAt.Unix()
+	}
 }
 
 func (k *checking) credential(ctx context.Context) (providers.Credential, *source, providers.Request, error) {

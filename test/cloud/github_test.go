@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -50,19 +49,6 @@ func githubAccount(lines ...string) string {
 // secret is the line of an account's secret in a file.
 func (r *githubRig) secret(key, text string) string {
 	return fmt.Sprintf("%s = %q", key, "file:"+r.write(key+".txt", text))
-}
-
-// borrow puts a fake gh on the agent's PATH.
-func (r *githubRig) borrow() *github.CLI {
-	r.t.Helper()
-	cli := r.gh.CLI(r.t)
-	if err := os.MkdirAll(r.path("bin"), 0o700); err != nil {
-		r.t.Fatal(err)
-	}
-	if err := os.Symlink(cli.Path, r.path("bin", "gh")); err != nil {
-		r.t.Fatal(err)
-	}
-	return cli
 }
 
 // approve enters the next code that somebody is shown.
@@ -270,40 +256,6 @@ func TestAPersonLogsInToGitHubWithACode(t *testing.T) {
 		t.Fatal(x)
 	}
 	r.mustGet(ghcr)
-}
-
-func TestGhIsOfferedOnATerminal(t *testing.T) {
-	t.Parallel()
-	r := newGitHub(t, github.Options{})
-	link := "https://github.com/settings/tokens/new?scopes=read:packages,write:packages"
-	x := r.regmint("login", ghcr)
-	if x.code != 4 || !strings.Contains(x.err, "gh is not installed") || !strings.Contains(x.err, link) {
-		t.Errorf("gh absent: %s", x)
-	}
-	cli := r.borrow()
-	if x = r.regmint("login", ghcr); x.code != 4 || !strings.Contains(x.err, "gh is not logged in to github.com") {
-		t.Errorf("gh logged out: %s", x)
-	}
-	cli.LogIn(r.jane)
-	if x = r.regmint("login", ghcr); x.code != 4 || !strings.Contains(x.err, "gh auth refresh -h github.com -s read:packages,write:packages") {
-		t.Errorf("gh without scopes: %s", x)
-	}
-	cli.LogIn(r.jane, github.WritePackages)
-	if a := r.get(ghcr); !a.notFound {
-		t.Errorf("borrowed unasked: %+v", a)
-	}
-	x = r.terminal([]line{{"Number [1-2]: ", "1"}}, "regmint", "login", "--no-wire", ghcr)
-	if x.code != 0 || !strings.Contains(x.out, "gh = true") || !strings.Contains(x.out, "logged in to ghcr.io as jane") {
-		t.Fatalf("%s", x)
-	}
-	r.pushPull(ghcrApp + ":1")
-	cli.LogOut()
-	if y := r.regmint("refresh", ghcr); y.code == 0 {
-		t.Errorf("refreshed from nothing: %s", y)
-	}
-	if a := r.get(ghcr); !strings.Contains(a.failure, "gh auth login") {
-		t.Errorf("%+v", a)
-	}
 }
 
 func TestClientsLoginsToGhcrKeepWorking(t *testing.T) { // the sequences of docker, oras and werf
