@@ -45,6 +45,7 @@ func (r *loginRun) ownLogin(host providers.Host, inJob bool) (*ownLogin, error) 
 		}
 		name = r.o.provider
 	case !found:
+		name = r.local.NewLogin(host, providers.Account{}).Provider
 		for _, p := range r.a.providers {
 			if p.Match(host) {
 				name = p.Name()

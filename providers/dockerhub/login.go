@@ -37,6 +37,11 @@ func login(ctx context.Context, q providers.LoginRequest, pause func(context.Con
 	if o == nil {
 		o = &Options{}
 	}
+	if byHand(a, o) {
+		if res, done, err := again(ctx, q, own); done {
+			return res, err
+		}
+	}
 	switch {
 	case o.OIDCConnection != "" || kind(o.Identity) == byOIDC:
 		return try(ctx, q)

@@ -176,14 +176,28 @@ func (r *rig) runner(sub string) {
 // person is somebody at a terminal: what they do with the code they see.
 type person struct {
 	providers.LoginUI
+	token  string // pasted where one is asked for; "" = nobody does
+	asked  []string
 	decide func(code string) error
 	shown  []providers.Device
 }
 
 func (*person) Say(string, ...any) {}
 
-func (*person) Choose(context.Context, string, []string) (int, error) {
-	return 0, providers.ErrNobody
+func (p *person) Choose(_ context.Context, _ string, choices []string) (int, error) {
+	p.asked = append(p.asked, choices...)
+	if p.token == "" {
+		return 0, providers.ErrNobody
+	}
+	return 0, nil
+}
+
+func (p *person) Secret(_ context.Context, question string) (providers.Secret, error) {
+	p.asked = append(p.asked, question)
+	if p.token == "" {
+		return providers.Secret{}, providers.ErrNobody
+	}
+	return providers.NewSecret(p.token), nil
 }
 
 func (p *person) Device(_ context.Context, d providers.Device) error {
