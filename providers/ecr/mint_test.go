@@ -467,12 +467,13 @@ func TestTheMachinesRoleIsAskedByIMDSv2(t *testing.T) {
 			http.NotFound(w, r)
 		}
 	}))
-	cred := mustMint(t, c.person(t, nil).configured(&Options{MetadataEndpoint: url}), hostOne)
+	p := c.person(t, nil)
+	cred := mustMint(t, p.configured(&Options{MetadataEndpoint: url}), hostOne)
 	if c.all(ecrToken)[0].Key != "ASIANODE" || cred.Origin != "this machine's role" {
 		t.Errorf("%+v", cred)
 	}
 	c.Inject(fakecloud.Fault{Host: "imds", Status: 500})
-	_, err := mint(t, c.person(t, nil).configured(&Options{MetadataEndpoint: url}), hostOne)
+	_, err := mint(t, p.configured(&Options{MetadataEndpoint: url}), hostOne)
 	wants(t, err, providers.Unavailable, "metadata service: HTTP 500")
 }
 

@@ -286,5 +286,5 @@ func Limit(f Fault) time.Duration {
 	if f.Stuck {
 		return 400 * time.Millisecond
 	}
-	return 20 * time.Second
+	return time.Minute
 }
