@@ -72,7 +72,7 @@ var everywhere = map[string]bool{
 
 const elsewhere = "a redirect to another origin"
 
-func minted(s providers.Source, err error, ctx context.Context, q providers.Request) error {
+func minted(ctx context.Context, s providers.Source, err error, q providers.Request) error {
 	if err != nil {
 		return err
 	}
@@ -83,15 +83,15 @@ func minted(s providers.Source, err error, ctx context.Context, q providers.Requ
 var operations = map[string]operation{
 	"a token is handed out": {unseen, func(ctx context.Context, b broken) error {
 		s, err := b.open(gitlab.Options{}, keptAs("pat"))
-		return minted(s, err, ctx, b.request(""))
+		return minted(ctx, s, err, b.request(""))
 	}},
 	"the login of glab is handed out": {unseen, func(ctx context.Context, b broken) error {
 		s, err := b.open(gitlab.Options{Glab: true})
-		return minted(s, err, ctx, b.request(""))
+		return minted(ctx, s, err, b.request(""))
 	}},
 	refreshing: {never, func(ctx context.Context, b broken) error {
 		s, err := b.open(gitlab.Options{ClientID: "x"}, keptAs("over"))
-		return minted(s, err, ctx, b.request(""))
+		return minted(ctx, s, err, b.request(""))
 	}},
 	"a login in the browser begins": {never, func(ctx context.Context, b broken) error {
 		a := b.base
@@ -101,7 +101,7 @@ var operations = map[string]operation{
 	}},
 	making: {never, func(ctx context.Context, b broken) error {
 		s, err := b.open(gitlab.Options{Project: "acme/app"}, keptAs("pat"))
-		return minted(s, err, ctx, b.request("j"))
+		return minted(ctx, s, err, b.request("j"))
 	}},
 	"a native token for a job is made": {never, func(ctx context.Context, b broken) error {
 		s, err := b.open(gitlab.Options{Group: "acme", ClientID: "x"}, keptAs("pair"))

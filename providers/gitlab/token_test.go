@@ -161,8 +161,12 @@ func TestLoginsThatGitLabKeeps(t *testing.T) {
 		user, secret string
 		want         bool
 	}{
-		{"jane", "glpat-0123456789abcdefghij", true}, {"", "glpat-0123456789abcdefghij", true}, {"jane", "correct horse", true},
-		{"deployer", "gldt-0123456789abcdefghij", true}, {"", "gldt-0123456789abcdefghij", false}, {"<token>", "refresh", false},
+		{"jane", "glpat-0123456789abcdefghij", true},
+		{"", "glpat-0123456789abcdefghij", true},
+		{"jane", "correct horse", true},
+		{"deployer", "gldt-0123456789abcdefghij", true},
+		{"", "gldt-0123456789abcdefghij", false},
+		{"<token>", "refresh", false},
 	} {
 		ok, err := p.KeepsLogin(providers.Host{}, tt.user, providers.NewSecret(tt.secret))
 		if ok != tt.want || err != nil {
