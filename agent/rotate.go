@@ -226,7 +226,7 @@ func (c *Core) Rotate(ctx context.Context, a providers.Account, env map[string]s
 	// From here on the end counts, not the caller's patience.
 	ctx = context.WithoutCancel(ctx)
 	done, err := r.settle(ctx)
-	if rec, _ := r.record(); err == nil && done == nil && rec != nil && rec.At.After(asked) {
+	if rec, _ := r.record(); err == nil && done == nil && rec != nil && rec.At.After(asked) && !rec.At.After(c.now()) {
 		return Rotated{Account: a.Name, At: rec.At, ExpiresAt: rec.ExpiresAt, Shared: true, Where: r.where()}, nil
 	}
 	if err == nil && done == nil {

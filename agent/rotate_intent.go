@@ -37,6 +37,7 @@ type intent struct {
 	Step    string    `json:"step"`
 	Salt    string    `json:"salt"`
 	Old     string    `json:"old"`
+	Spare   bool      `json:"spare,omitempty"` // the encrypted file may have the new secret
 }
 
 func (c *Core) intentPath(ref providers.SecretRef) string {

@@ -32,6 +32,9 @@ func (r *rotation) run(ctx context.Context) (*Rotated, error) {
 	}
 	// A dead secret is never used for a rotation: another machine may have
 	// rotated it, and the product would kill what that one got.
+	if _, err := r.plan(ctx, old); err != nil {
+		return nil, r.notBegun(err)
+	}
 	if err := r.alive(ctx, old); err != nil {
 		return nil, r.notBegun(err)
 	}
@@ -54,7 +57,7 @@ func (r *rotation) run(ctx context.Context) (*Rotated, error) {
 		return nil, r.refused(ctx, in, old, err)
 	}
 	r.at("answered")
-	if err := r.keep(ctx, rot.Secret); err != nil {
+	if err := r.keep(ctx, in, rot.Secret); err != nil {
 		return nil, fmt.Errorf("the new secret of account %s could not be saved: %w", r.account.Name, err)
 	}
 	r.at("next")

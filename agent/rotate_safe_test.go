@@ -191,6 +191,51 @@ func TestAKeychainThatIsLockedInTheMiddleCostsNoSecret(t *testing.T) {
 	})
 }
 
+// The encrypted file may be locked with a passphrase: it is nobody's business
+// unless it was needed.
+func TestALockedFileBesideAKeychainStopsNoRotation(t *testing.T) {
+	t.Parallel()
+	r, _, file := keychainRig(t)
+	open := r.open
+	r.open = func(cfg *config.Config) (store.Store, error) {
+		if cfg.Agent.Store == store.KindFile {
+			return &lockable{Store: file, locked: true}, nil
+		}
+		return open(cfg)
+	}
+	if _, err := r.process().Rotate(t.Context(), r.account, nil); err != nil || r.secret().Reveal() != "t1" || len(r.left()) > 0 {
+		t.Fatalf("%v, secret %s, left %v", err, r.secret().Reveal(), r.left())
+	}
+}
+
+// A secret that is no token of the product is not shown to it as one.
+func TestWhatCannotBeRotatedIsNotAskedAbout(t *testing.T) {
+	t.Parallel()
+	r := newRotRig(t)
+	r.product.plan = &providers.Error{Kind: providers.Misconfigured, Err: errors.New("an OAuth login")}
+	r.product.alive = map[string]bool{}
+	_, err := r.process().Rotate(t.Context(), r.account, nil)
+	if providers.KindOf(err) != providers.Misconfigured || r.product.looks != 0 || len(r.left()) > 0 {
+		t.Fatalf("%v, %d questions", err, r.product.looks)
+	}
+}
+
+func TestAClockThatWasWrongDoesNotStopACommand(t *testing.T) {
+	t.Parallel()
+	r := newRotRig(t)
+	right := r.now
+	r.now = time2040
+	for range 2 {
+		if done, err := r.process().Rotate(t.Context(), r.account, nil); err != nil || done.Shared {
+			t.Fatalf("%+v %v", done, err)
+		}
+		r.now = right
+	}
+	if r.secret().Reveal() != "t2" {
+		t.Fatalf("secret %s", r.secret().Reveal())
+	}
+}
+
 // Where nothing takes it the new secret is held as long as the process lives.
 func TestANewSecretIsHeldUntilSomethingTakesIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -21,7 +21,7 @@ func (r *rotation) settle(ctx context.Context) (*Rotated, error) {
 	if damaged != nil {
 		r.c.o.Log.Warn("what was written down about a rotation cannot be read; the product is asked how it ended", "account", r.account.Name, "err", damaged.Error())
 	}
-	next, err := r.kept(ctx)
+	next, err := r.kept(ctx, in)
 	if err != nil || in == nil && next.IsZero() {
 		return nil, err
 	}
@@ -155,7 +155,7 @@ func (r *rotation) settleLocal(ctx context.Context) (providers.Secret, error) {
 	if in == nil || damaged != nil {
 		return providers.Secret{}, nil
 	}
-	next, err := r.kept(ctx)
+	next, err := r.kept(ctx, in)
 	if err != nil {
 		return providers.Secret{}, nil // the caller finds the same, or needs no store
 	}

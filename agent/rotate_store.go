@@ -71,14 +71,15 @@ func (r *rotation) spare() store.Store {
 }
 
 // keep makes the only copy of a new secret durable, wherever that can be done.
-func (r *rotation) keep(ctx context.Context, secret providers.Secret) error {
+func (r *rotation) keep(ctx context.Context, in *intent, secret providers.Secret) error {
 	spare := r.spare()
 	return r.insist(ctx, insistFor, func() error {
 		err := r.put(ctx, r.store, r.next, secret)
 		if err == nil || spare == nil {
 			return err
 		}
-		if r.put(ctx, spare, r.next, secret) == nil {
+		in.Spare = true
+		if r.c.writeIntent(r.ref, in) == nil && r.put(ctx, spare, r.next, secret) == nil {
 			r.c.o.Log.Error("the store did not take a new secret; the encrypted file keeps it until it does", "account", r.account.Name, "err", err.Error())
 			return nil
 		}
@@ -88,23 +89,39 @@ func (r *rotation) keep(ctx context.Context, secret providers.Secret) error {
 
 // kept is the new secret under its second name, or the old one of a rehearsal;
 // zero where there is none.
-func (r *rotation) kept(ctx context.Context) (providers.Secret, error) {
+func (r *rotation) kept(ctx context.Context, in *intent) (providers.Secret, error) {
 	s, err := r.item(ctx, r.store, r.next)
-	if spare := r.spare(); spare != nil {
-		// What a rehearsal left in the store is older than what is here.
-		if other, oerr := r.item(ctx, spare, r.next); oerr == nil && !other.IsZero() {
-			return other, nil
-		}
+	spare := r.usedSpare(in)
+	if spare == nil {
+		return s, err
 	}
-	return s, err
+	other, oerr := r.item(ctx, spare, r.next)
+	switch {
+	case oerr != nil && err == nil && in.Spare:
+		return s, oerr // the store has no more than a rehearsal
+	case oerr != nil || other.IsZero():
+		return s, err
+	}
+	return other, nil
+}
+
+// usedSpare is spare where the rotation of in may have put something there.
+func (r *rotation) usedSpare(in *intent) store.Store {
+	if in == nil || !in.Spare && in.Step != stepDamaged {
+		return nil
+	}
+	return r.spare()
 }
 
 // clean ends a rotation: the second name first, so that whatever has it is
 // known to be a rotation's.
 func (r *rotation) clean(ctx context.Context) {
+	in, _ := r.c.readIntent(r.ref)
 	err := r.store.Delete(ctx, r.next)
-	if spare := r.spare(); spare != nil && err == nil {
-		err = spare.Delete(ctx, r.next)
+	if spare := r.usedSpare(in); spare != nil && err == nil {
+		if err = spare.Delete(ctx, r.next); !in.Spare {
+			err = nil
+		}
 	}
 	if err != nil {
 		r.c.o.Log.Warn("what a rotation left is not removed yet", "account", r.account.Name, "err", err.Error())

@@ -36,6 +36,8 @@ type product struct {
 	answer func(fresh string) string   // what it says instead
 	ends   time.Time                   // of what lives
 	verify func(token string) error    // the registry's word
+	plan   error                       // why nothing can be rotated
+	looks  int                         // whether a secret lives
 	at     func(step string)
 }
 
@@ -109,6 +111,9 @@ func (s *rotSource) Verify(_ context.Context, _ providers.Request, c providers.C
 }
 
 func (s *rotSource) RotationPlan(context.Context, providers.Secret) (providers.RotationPlan, error) {
+	if s.product.plan != nil {
+		return providers.RotationPlan{}, s.product.plan
+	}
 	if s.product.down {
 		return providers.RotationPlan{}, errNet
 	}
@@ -121,6 +126,9 @@ func (s *rotSource) Rotate(_ context.Context, old providers.Secret) (providers.R
 }
 
 func (s *rotSource) Alive(_ context.Context, t providers.Secret) error {
+	s.product.mu.Lock()
+	s.product.looks++
+	s.product.mu.Unlock()
 	if s.product.down {
 		return errNet
 	}
