@@ -3,7 +3,9 @@
 package dockerhub
 
 import (
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -98,6 +100,22 @@ func TestALifeIsWhatTheExchangeSays(t *testing.T) {
 		if _, _, err := s.exchanged(providers.DockerHub, &httpx.Response{Body: []byte(body)}, providers.Secret{}); providers.KindOf(err) != providers.Unavailable || err == nil {
 			t.Errorf("%.30s: %v", body, err)
 		}
+	}
+	// What it says of itself wins where that is sooner, and no life is longer than
+	// what was asked for.
+	now := time.Unix(1_800_000_000, 0)
+	token := func(exp int64) answer {
+		claims := base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"exp":%d}`, exp))
+		return answer{providers.NewSecret("e30." + claims + ".x"), http.Header{}}
+	}
+	for exp, want := range map[int64]time.Duration{now.Unix() + 60: time.Minute, now.Unix() + 900: 5 * time.Minute, now.Unix() * 1000: 5 * time.Minute} {
+		if got := token(exp).ends(now, 5*time.Minute).Sub(now); got != want {
+			t.Errorf("exp %d: %s", exp, got)
+		}
+	}
+	r.hub.Set(func(o *hub.Options) { o.FederatedLife = 24 * time.Hour })
+	if c := r.works(r.open(r.identified(r.acme.Connect(hub.Connection{Subject: "*"}), identityURL))); c.Life() != 5*time.Minute {
+		t.Errorf("a token that lives longer than asked for: %s", c.Life())
 	}
 	// A token that is over on arrival is none.
 	r = newRig(t)

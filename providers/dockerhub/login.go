@@ -83,21 +83,22 @@ func unsaved(a providers.Account) providers.Account {
 // authorize is the device login itself, with the access token for the registry.
 func (s *source) authorize(ctx context.Context, q providers.LoginRequest) (oauth.Pair, error) {
 	client := s.oauth(q.Host)
+	instead := "with an access token instead: regmint login " + q.Host.String() + " -u USER"
 	t, err := client.Device(ctx, q.UI, "Docker Hub")
 	if e, ok := errors.AsType[*providers.Error](err); ok && e.Kind == providers.Unavailable && e.Hint == "" && ctx.Err() == nil {
 		hinted := *e
-		hinted.Hint = "with an access token instead: regmint login " + q.Host.String() + " -u USER"
+		hinted.Hint = instead
 		err = &hinted
 	}
 	if err != nil {
 		return oauth.Pair{}, err
 	}
 	if t.Refresh.IsZero() {
-		return oauth.Pair{}, s.fail(q.Host, providers.Unavailable, "", errors.New("no refresh token from Docker Hub: the application must allow offline_access"))
+		return oauth.Pair{}, s.fail(q.Host, providers.Unavailable, instead, errors.New("no refresh token from Docker Hub (offline_access)"))
 	}
 	name, ok := personOf(t.Access)
 	if !ok {
-		return oauth.Pair{}, s.fail(q.Host, providers.Unavailable, "", errors.New("the login of Docker Hub does not say whose it is"))
+		return oauth.Pair{}, s.fail(q.Host, providers.Unavailable, instead, errors.New("the login of Docker Hub does not say whose it is"))
 	}
 	pair := client.Keep(t, name)
 	made, err := s.generate(ctx, q.Host, t.Access)

@@ -18,10 +18,13 @@ import (
 func TestADeviceLoginMakesWhatTheRegistryTakes(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	a := account(func(a *providers.Account) { a.Layer = providers.LayerSaved })
+	a := account(func(a *providers.Account) { a.Layer, a.Username = providers.LayerSaved, "somebody-else" })
 	res, err := r.login(a)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if res.Account.Username != "" {
+		t.Errorf("the login keeps the user name %q", res.Account.Username)
 	}
 	if res.Who != "acme-bot" || !res.Write || res.Secret.IsZero() || res.Account.Options.(*Options).Identity != "device" {
 		t.Fatalf("%+v", res)
@@ -232,4 +235,55 @@ func TestAPasswordTakesTheplaceOfADeviceLogin(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	r.fails(r.open(a).CheckNative(t.Context(), request(t)), providers.Denied, "personal access token")
+}
+
+// What was kept at another server or application is handed to nobody, nor is a
+// kept login that cannot be read taken for a password.
+func TestAKeptLoginThatDoesNotFitIsNotUsed(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	s := r.loggedIn()
+	kept := r.secrets["keyring:hub"]
+	before := len(r.cloud.Requests())
+	for name, c := range map[string]struct {
+		options Options
+		secret  string
+	}{
+		"another tenant":      {Options{LoginEndpoint: "https://login.example"}, kept},
+		"another application": {Options{ClientID: "other"}, kept},
+		"cut":                 {Options{}, kept[:len(kept)-5]},
+		"somebody's":          {Options{}, `{"access_token":"x","issuer":"https://login.docker.com/oauth/token","client_id":"` + cliClient + `"}`},
+	} {
+		a := s.account
+		c.options.Identity = "device"
+		a.Options, a.Username = &c.options, "acme-bot"
+		r.secrets["keyring:hub"] = c.secret
+		o := r.open(a)
+		_, err := o.Mint(t.Context(), request(t))
+		r.fails(err, providers.Misconfigured, "run: regmint login docker.io")
+		_, err = o.MintNative(t.Context(), request(t))
+		r.fails(err, providers.Misconfigured)
+		if n := len(r.cloud.Requests()) - before; n != 0 {
+			t.Errorf("%s: %d requests", name, n)
+		}
+	}
+}
+
+func TestALoginThatCannotBeRenewedIsNone(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]string{
+		`{"access_token":"opaque","expires_in":3600}`:                          "offline_access",
+		`{"access_token":"opaque","refresh_token":"ref","expires_in":3600}`:    "whose it is",
+		`{"access_token":"a.e30.c","refresh_token":"ref","expires_in":3600}`:   "whose it is",
+		`{"refresh_token":"ref","expires_in":3600}`:                            "no access token",
+		`{"access_token":"opaque","refresh_token":"ref","expires_in":"-3600"}`: "expired already",
+	} {
+		r := newRig(t)
+		r.cloud.Inject(fakecloud.Fault{Host: hub.LoginHost, Path: "/oauth/token", Status: http.StatusOK, Body: body})
+		res, err := r.login(account(func(a *providers.Account) { a.Layer = providers.LayerSaved }))
+		r.fails(err, providers.Unavailable, want, "regmint login docker.io")
+		if !res.Secret.IsZero() || r.hub.Counts().Generated != 0 {
+			t.Errorf("%s: kept", body)
+		}
+	}
 }

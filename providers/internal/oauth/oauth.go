@@ -96,7 +96,7 @@ func (c Client) post(ctx context.Context, what, at string, form url.Values, secr
 // them from the token endpoint too, and the third where they count requests.
 func passing(status int, code string) bool {
 	switch code {
-	case "slow_down": // a word of the protocol, whatever the status
+	case "slow_down", "authorization_pending": // words of the protocol, whatever the status
 		return false
 	case "server_error", "temporarily_unavailable", "too_many_requests":
 		return true

@@ -37,6 +37,8 @@ type server struct {
 	busy      int    // status of refreshes that are refused for now; 0: none are
 	life      string // expires_in of what is refreshed; 7200 unless set
 	interval  string // of device codes; 5 unless set
+	page      string // verification_uri; one of https unless set
+	keeps     bool   // the refresh token works on, and none is sent
 	code      string // error code in place of the one an answer has
 }
 
@@ -62,7 +64,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case r.URL.Path == "/device" && r.FormValue("scope") == "read write":
-		_, _ = fmt.Fprintf(w, `{"device_code":%q,"user_code":"WDJB-MJHT","verification_uri":"https://as.example/device","expires_in":900,"interval":%s}`, canary+"code", cmp.Or(s.interval, "5"))
+		_, _ = fmt.Fprintf(w, `{"device_code":%q,"user_code":"WDJB-MJHT","verification_uri":%q,"expires_in":900,"interval":%s}`, canary+"code", cmp.Or(s.page, "https://as.example/device"), cmp.Or(s.interval, "5"))
 	case r.URL.Path == "/device":
 		fail("device_flow_disabled")
 	case r.FormValue("grant_type") == "refresh_token":
@@ -74,6 +76,10 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if s.killed || r.FormValue("refresh_token") != s.live {
 			s.killed = true
 			fail("invalid_grant")
+			return
+		}
+		if s.keeps {
+			_, _ = fmt.Fprintf(w, `{"access_token":"%saccess%d","expires_in":7200}`, canary, s.refreshes)
 			return
 		}
 		s.live = fmt.Sprintf("%srefresh%d", canary, s.refreshes)
@@ -158,9 +164,10 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// Errors come with status 400 from most, with 200 from GitHub.
+// Errors come with status 400 from most, with 200 from GitHub, and slow_down with
+// 429 from Auth0.
 func TestDeviceLoginWaitsSlowsDownAndEnds(t *testing.T) {
-	for _, status := range []int{http.StatusOK, http.StatusBadRequest} {
+	for _, status := range []int{http.StatusOK, http.StatusBadRequest, http.StatusTooManyRequests} {
 		w := newWorld(t)
 		w.status = status
 		w.answers = []string{"authorization_pending", "slow_down", "authorization_pending", ""}
@@ -229,6 +236,17 @@ func TestDeviceLoginOutlivesAServerThatIsBusy(t *testing.T) {
 	}
 	if want := []time.Duration{5e9, 42e9, 65e9, 5e9, 42e9}; !slices.Equal(w.waits, want) {
 		t.Errorf("waited %v", w.waits)
+	}
+}
+
+func TestNobodyIsSentToAPageThatIsNotSafe(t *testing.T) {
+	for _, page := range []string{"http://as.example/device", "javascript:alert(1)", "file:///etc/passwd", "https://jane:pw@as.example/", "//as.example", "as.example"} {
+		w := newWorld(t)
+		w.page = page
+		p := &person{}
+		if _, err := w.c.Device(t.Context(), p, "Example"); err == nil || len(p.shown) != 0 {
+			t.Errorf("%s: shown %+v, %v", page, p.shown, err)
+		}
 	}
 }
 

@@ -70,6 +70,13 @@ func TestRefreshThatIsRefusedOrLostIsNotRepeated(t *testing.T) {
 	}
 	w = newWorld(t)
 	w.login(t)
+	w.now = w.now.Add(7*time.Hour + 55*time.Minute)
+	w.live = "another"
+	if _, err := w.c.Fresh(t.Context(), w.d, ref, 0); providers.KindOf(err) != providers.LoginRequired || w.refreshes != 1 {
+		t.Errorf("refused while the access token would live on: %v, %d refreshes", err, w.refreshes)
+	}
+	w = newWorld(t)
+	w.login(t)
 	w.hangUp = true
 	w.now = w.now.Add(7*time.Hour + 55*time.Minute)
 	if p, err := w.c.Fresh(t.Context(), w.d, ref, 0); err != nil || p.Access != canary+"access0" || w.refreshes != 1 {
@@ -89,6 +96,15 @@ func TestPairIsNotSentToAnotherServer(t *testing.T) {
 	w.c.TokenURL += "/else"
 	if _, err := w.c.Fresh(t.Context(), w.d, ref, 0); providers.KindOf(err) != providers.Misconfigured {
 		t.Errorf("%v", err)
+	}
+	w.c.TokenURL = strings.TrimSuffix(w.c.TokenURL, "/else")
+	w.c.ClientID = "other"
+	if _, err := w.c.Fresh(t.Context(), w.d, ref, 0); providers.KindOf(err) != providers.Misconfigured {
+		t.Errorf("another application: %v", err)
+	}
+	p, _ := oauth.ParsePair(w.kept)
+	if err := w.c.End(t.Context(), "https://as.example/revoke", p); providers.KindOf(err) != providers.Misconfigured {
+		t.Errorf("ended at another application: %v", err)
 	}
 	w.kept = providers.NewSecret("a password")
 	if _, err := w.c.Fresh(t.Context(), w.d, ref, 0); providers.KindOf(err) != providers.Misconfigured {
@@ -159,6 +175,19 @@ func TestABusyServerDoesNotEndALogin(t *testing.T) {
 		w.busy = 0
 		if p, err := w.c.Fresh(t.Context(), w.d, ref, 0); err != nil || p.Access != canary+"access3" {
 			t.Errorf("after %d: %v", status, err)
+		}
+	}
+}
+
+func TestARefreshTokenThatIsNotReplacedGoesOn(t *testing.T) {
+	w := newWorld(t)
+	w.login(t)
+	w.keeps = true
+	for i := range 3 {
+		w.now = w.now.Add(9 * time.Hour)
+		p, err := w.c.Fresh(t.Context(), w.d, ref, 0)
+		if err != nil || p.Refresh != canary+"refresh0" || w.refreshes != i+1 || p.RefreshExpiresAt.IsZero() {
+			t.Fatalf("%v, %d refreshes", err, w.refreshes)
 		}
 	}
 }
