@@ -5,6 +5,8 @@ package ecr
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/regmint/regmint/providers"
@@ -42,7 +44,8 @@ func (c *call) discover(ctx context.Context) ([]candidate, error) {
 // maxAsked bounds the profiles that AWS is asked about.
 const maxAsked = 16
 
-// keyed are the profiles with keys of their own, in either file.
+// keyed are the profiles with keys of their own, in either file: the same ones
+// each time.
 func (c *call) keyed(all sections) []string {
 	var out []string
 	seen := map[string]bool{}
@@ -52,7 +55,8 @@ func (c *call) keyed(all sections) []string {
 			out = append(out, name)
 		}
 	}
-	for name, keys := range all {
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		keys := all[name]
 		if profile, ok := strings.CutPrefix(name, "profile "); ok {
 			add(profile, keys)
 		} else if name == "default" {
@@ -61,8 +65,9 @@ func (c *call) keyed(all sections) []string {
 	}
 	_, creds := files{}.named(c.deps.Home)
 	if b, err := readFile(creds); err == nil {
-		for name, keys := range readSections(string(b)) {
-			add(name, keys)
+		more := readSections(string(b))
+		for _, name := range slices.Sorted(maps.Keys(more)) {
+			add(name, more[name])
 		}
 	}
 	return out

@@ -139,9 +139,8 @@ func readFile(name string) ([]byte, error) {
 // load reads a profile; found is false where no file has it.
 func (c *call) load(ctx context.Context, name string, f files) (cfg config.SharedConfig, found bool, err error) {
 	cfgFile, credsFile := f.named(c.deps.Home)
-	paths := map[string][]string{}
-	for kind, name := range map[string]string{"config": cfgFile, "credentials": credsFile} {
-		paths[kind] = []string{}
+	paths := [2][]string{{}, {}} // never nil: that is the SDK's own choice
+	for i, name := range []string{cfgFile, credsFile} {
 		if name == "" {
 			continue
 		}
@@ -152,11 +151,11 @@ func (c *call) load(ctx context.Context, name string, f files) (cfg config.Share
 		case err != nil || !filepath.IsAbs(name):
 			return cfg, false, c.fail(providers.Misconfigured, "", fmt.Errorf("%s: %w", httpx.Printable(name, 120), cmp.Or(err, errors.New("not an absolute path"))))
 		default:
-			paths[kind] = []string{name}
+			paths[i] = []string{name}
 		}
 	}
 	cfg, err = config.LoadSharedConfigProfile(ctx, name, func(o *config.LoadSharedConfigOptions) {
-		o.ConfigFiles, o.CredentialsFiles, o.Logger = paths["config"], paths["credentials"], logging.Nop{}
+		o.ConfigFiles, o.CredentialsFiles, o.Logger = paths[0], paths[1], logging.Nop{}
 	})
 	if _, missing := errors.AsType[config.SharedConfigProfileNotExistError](err); missing {
 		return cfg, false, nil
