@@ -205,7 +205,7 @@ func TestCleanUpTokensOfGitHubDeleteAndOthersAreRefusedByUs(t *testing.T) {
 	r := newGitHub(t, github.Options{})
 	full := githubAccount(r.secret("password", r.jane.Classic(github.WritePackages, github.DeletePackages).Secret))
 	r.configure(full)
-	for _, tag := range []string{"1", "2", "3"} {
+	for _, tag := range []string{"1", "2", "3", "4"} {
 		if err := r.push(ghcrApp + ":" + tag); err != nil {
 			t.Fatal(err)
 		}
@@ -230,6 +230,16 @@ func TestCleanUpTokensOfGitHubDeleteAndOthersAreRefusedByUs(t *testing.T) {
 	}
 	if code := r.clean(poor.Secret, "2"); code != http.StatusForbidden {
 		t.Errorf("the fake takes such a token: %d", code)
+	}
+	r.configure()
+	job := r.gh.Job("acme/app", r.jane, github.Write)
+	for _, level := range []github.Level{github.Write, github.Admin} {
+		want := map[github.Level]int{github.Write: http.StatusForbidden, github.Admin: http.StatusNoContent}[level]
+		r.gh.Package("acme/app").Link("acme/app", level)
+		env = r.with(job.Env()...).must("regmint", "get", ghcrApp+"=delete", "--native", "--format", "env")
+		if code := r.clean(job.Token.Secret, "2"); !strings.Contains(env, "GH_TOKEN='"+job.Token.Secret+"'") || code != want {
+			t.Errorf("a workflow of the role %s: %d", level, code)
+		}
 	}
 	a := r.gh.App("minter")
 	a.Install("acme", github.Write)
