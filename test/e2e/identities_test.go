@@ -196,7 +196,7 @@ var identities = []struct {
 // TestOnTheStreet has all tests that share one engine.
 func TestOnTheStreet(t *testing.T) {
 	t.Parallel()
-	need(t, "crane", "docker", "dockerd", "curl", "bash")
+	need(t, "crane", "docker", "dockerd", "helm", "bash")
 	n := newStreet(t)
 	t.Run("all", func(t *testing.T) { // over before the street is
 		for i, id := range identities {
