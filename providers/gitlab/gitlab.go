@@ -22,8 +22,12 @@ import (
 	"github.com/regmint/regmint/providers/internal/registryauth"
 )
 
-// anyUser goes with tokens whose user name GitLab does not look at.
-const anyUser = "regmint"
+// anyUser goes with tokens whose user name GitLab does not look at; oauthUser
+// with OAuth tokens, of which older versions want just this.
+const (
+	anyUser   = "regmint"
+	oauthUser = "oauth2"
+)
 
 // Provider implements providers.Provider, providers.Claimer, providers.Loginer,
 // providers.MintedUser and providers.Narrower.

@@ -70,7 +70,7 @@ func (s *source) fromGlab(ctx context.Context, h providers.Host) (token, error) 
 	t := token{user: anyUser, secret: providers.NewSecret(a.Token.Token), origin: "login of glab at " + at.String()}
 	switch a.Token.Type {
 	case "oauth2":
-		t.oauth, t.expires = true, a.Token.Expires
+		t.user, t.oauth, t.expires = oauthUser, true, a.Token.Expires
 		if !t.expires.IsZero() && !t.expires.After(s.deps.Now()) {
 			return token{}, s.fail(h, providers.LoginRequired, login, errors.New("the login of glab has expired"))
 		}

@@ -112,13 +112,21 @@ func (s *jobSource) covers(r providers.Request) error {
 	if strings.Trim(at, "0123456789") == "" { // an id says nothing about paths
 		return nil
 	}
-	for _, g := range r.Grants {
-		rest, ok := strings.CutPrefix(strings.ToLower(g.Repository), strings.ToLower(at))
-		if g.Repository != "" && (!ok || rest != "" && rest[0] != '/') {
-			return s.fail(r.Host, providers.Denied, "", fmt.Errorf("%s is outside of %s, where this account makes its tokens", g.Repository, s.place()))
-		}
+	if out, ok := outside(r, at); ok {
+		return s.fail(r.Host, providers.Denied, "", fmt.Errorf("%s is outside of %s, where this account makes its tokens", out, s.place()))
 	}
 	return nil
+}
+
+// outside is a repository of r that is not at or below path.
+func outside(r providers.Request, path string) (repository string, ok bool) {
+	for _, g := range r.Grants {
+		rest, below := strings.CutPrefix(strings.ToLower(g.Repository), strings.ToLower(path))
+		if g.Repository != "" && (!below || rest != "" && rest[0] != '/') {
+			return g.Repository, true
+		}
+	}
+	return "", false
 }
 
 // soon is how much of its life a token must have at least. It ends as a day

@@ -3,6 +3,7 @@
 package gitlab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,7 +44,7 @@ func (s *source) fromLogin(ctx context.Context, h providers.Host) (token, error)
 	if err != nil {
 		return token{}, err
 	}
-	t := token{user: anyUser, secret: providers.NewSecret(p.Access), oauth: true, issued: p.IssuedAt, expires: p.ExpiresAt, origin: "login in the browser", scopes: p.Scopes}
+	t := token{user: oauthUser, secret: providers.NewSecret(p.Access), oauth: true, issued: p.IssuedAt, expires: p.ExpiresAt, origin: "login in the browser", scopes: p.Scopes}
 	if p.User != "" {
 		t.origin += " as " + httpx.Printable(p.User, 100)
 	}
@@ -153,7 +154,7 @@ func (s *source) subject(ctx context.Context, h providers.Host, t token) string 
 	if err != nil {
 		return ""
 	}
-	got, err := r.Exchange(ctx, providers.Credential{Username: anyUser, Secret: t.secret}, nil, providers.LoginRequired)
+	got, err := r.Exchange(ctx, providers.Credential{Username: cmp.Or(t.user, anyUser), Secret: t.secret}, nil, providers.LoginRequired)
 	if err != nil {
 		return ""
 	}
@@ -204,6 +205,6 @@ func (s *source) device(ctx context.Context, q providers.LoginRequest) (provider
 		}
 		return providers.LoginResult{}, err
 	}
-	who := s.who(ctx, q.Host, token{secret: t.Access, oauth: true, origin: ""})
+	who := s.who(ctx, q.Host, token{user: oauthUser, secret: t.Access, oauth: true})
 	return providers.LoginResult{Account: q.Account, Write: s.account.Layer != providers.LayerConfigured, Secret: c.Keep(t, who).Secret(), Who: who}, nil
 }

@@ -81,7 +81,7 @@ func TestLoginInTheBrowserIsKeptAndRefreshedOnce(t *testing.T) {
 	r.secrets["keyring:browser"] = res.Secret.Reveal()
 	s := r.open(o, kept)
 	c := r.mint(s, r.request(""))
-	if life := c.ExpiresAt.Sub(r.cloud.Now()); life < time.Hour || life > 2*time.Hour || !strings.Contains(c.Origin, "as jane") {
+	if life := c.ExpiresAt.Sub(r.cloud.Now()); life < time.Hour || life > 2*time.Hour || c.Username != "oauth2" || !strings.Contains(c.Origin, "as jane") {
 		t.Errorf("lives %v, %s", life, c.Origin)
 	}
 	r.cloud.Advance(30 * time.Minute)

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 
 	"github.com/regmint/regmint/providers"
 	"github.com/regmint/regmint/providers/internal/httpx"
@@ -60,7 +59,7 @@ func (s *source) nativeToken(ctx context.Context, r providers.Request) (token, e
 	case t.checked:
 		var i info
 		if i, err = s.self(ctx, r.Host, t); err == nil {
-			t.name, t.scopes, t.expires, t.origin = i.Name, i.Scopes, i.expires(), "access token "+fmt.Sprintf("%q", httpx.Printable(i.Name, 60))
+			t.tell(i)
 		}
 	default:
 		return t, s.fail(r.Host, providers.Denied, "use an access token with the scope api", errors.New("a deploy token cannot call GitLab's API"))
@@ -95,15 +94,9 @@ func (s *source) needsAPI(h providers.Host, scopes []string) error {
 
 // ownProject refuses what a job's token is known not to reach.
 func (s *source) ownProject(r providers.Request) error {
-	own := strings.ToLower(s.deps.Env[envProject])
-	if own == "" {
-		return nil
-	}
-	for _, g := range r.Grants {
-		rest, ok := strings.CutPrefix(strings.ToLower(g.Repository), own)
-		if g.Repository != "" && (!ok || rest != "" && rest[0] != '/') {
-			return s.fail(r.Host, providers.Denied, "use an access token with the scope api", fmt.Errorf("a job's token cleans up in its own project alone, %s", httpx.Printable(own, 100)))
-		}
+	own := s.deps.Env[envProject]
+	if _, other := outside(r, own); own != "" && other {
+		return s.fail(r.Host, providers.Denied, "use an access token with the scope api", fmt.Errorf("a job's token cleans up in its own project alone, %s", httpx.Printable(own, 100)))
 	}
 	return nil
 }

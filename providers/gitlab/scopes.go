@@ -28,6 +28,7 @@ const (
 // need is what something takes: one of several sets of scopes.
 type need struct {
 	what string
+	make string // what to make, for a hint
 	sets [][]string
 }
 
@@ -35,11 +36,11 @@ type need struct {
 // not read, and a push reads (gitlab-org/gitlab lib/gitlab/auth.rb,
 // abilities_for_scopes).
 var (
-	toPull   = need{"pull needs read_registry", [][]string{{scopeAPI}, {scopeReadAPI}, {scopeRead}}}
-	toPush   = need{"push needs read_registry and write_registry", [][]string{{scopeAPI}, {scopeRead, scopeWrite}, {scopeReadAPI, scopeWrite}}}
-	toDelete = need{"delete needs api", [][]string{{scopeAPI}}}
+	toPull   = need{"pull needs read_registry", "a token with that scope", [][]string{{scopeAPI}, {scopeReadAPI}, {scopeRead}}}
+	toPush   = need{"push needs read_registry and write_registry", "a token with both scopes", [][]string{{scopeAPI}, {scopeRead, scopeWrite}, {scopeReadAPI, scopeWrite}}}
+	toDelete = need{"delete needs api", "a token with that scope", [][]string{{scopeAPI}}}
 	// docs.gitlab.com/user/packages/dependency_proxy, authenticate
-	toProxy = need{"the Dependency Proxy needs read_registry and write_registry", [][]string{{scopeAPI}, {scopeRead, scopeWrite}, {scopeVirtualRead, scopeVirtualWrite}}}
+	toProxy = need{"the Dependency Proxy needs read_registry and write_registry", "a token with both scopes", [][]string{{scopeAPI}, {scopeRead, scopeWrite}, {scopeVirtualRead, scopeVirtualWrite}}}
 )
 
 func (n need) met(scopes []string) bool {
@@ -77,18 +78,18 @@ func (s *source) allows(ctx context.Context, r providers.Request, t token) error
 	if n.met(t.scopes) {
 		return nil
 	}
-	return s.fail(r.Host, providers.Denied, s.widen(r.Host), fmt.Errorf("%s, and the token has %s", n.what, list(t.scopes)))
+	return s.fail(r.Host, providers.Denied, s.widen(r.Host, n), fmt.Errorf("%s, and the token has %s", n.what, list(t.scopes)))
 }
 
-// widen is how the account gets a token of other scopes.
-func (s *source) widen(h providers.Host) string {
+// widen is how the account gets what n takes.
+func (s *source) widen(h providers.Host, n need) string {
 	switch s.plan.kind {
 	case byDevice:
-		return "add it to scopes, here and in the application, and run: regmint login " + h.String()
+		return "add to scopes, here and in the application, and run: regmint login " + h.String()
 	case byGlab:
-		return "use a token with that scope instead of glab = true"
+		return "use " + n.make + " in place of glab = true"
 	}
-	return "make a token with that scope"
+	return "make " + n.make
 }
 
 var errProjectProxy = errors.New("a project's token does not open the Dependency Proxy")

@@ -61,9 +61,10 @@ func abilities(scopes []string) []string {
 }
 
 // basic is who a user name and a password are; nil: nobody. Callers hold mu.
-// The order is the product's: access tokens do not look at the user name.
+// The order is the product's: access tokens do not look at the user name, but
+// there is to be one.
 func (g *GitLab) basic(login, pass string) *caller {
-	if pass == "" {
+	if login == "" || pass == "" {
 		return nil
 	}
 	if j := g.job(pass); j != nil && login == JobUser {

@@ -129,6 +129,7 @@ func TestTheTokenEndpointAnswersLessInsteadOfRefusing(t *testing.T) {
 	}{
 		{"POST", jwtAuth, good, 404, ""},
 		{"GET", "https://gitlab.com/jwt/auth?service=other", good, 404, ""},
+		{"GET", jwtAuth, basic("", pat(w.jane, gitlab.API)), 401, `{"errors":[{"code":"UNAUTHORIZED"`},
 		{"GET", jwtAuth, basic("x", "bad"), 401, `{"errors":[{"code":"UNAUTHORIZED","message":"HTTP Basic: Access denied. If a password was provided for Git authentication, the password was incorrect`},
 		{"GET", jwtAuth, basic("x", pat(w.jane, gitlab.ReadUser)), 403, `{"errors":[{"code":"DENIED","message":"access forbidden"}]}`},
 	} {
