@@ -96,6 +96,7 @@ func makeDir(dir string) error {
 	}
 	for i := len(made) - 1; i >= 0; i-- {
 		handOver(made[i])
+		_ = syncDir(filepath.Dir(made[i])) // what is in a directory that is lost is lost
 	}
 	return nil
 }

@@ -52,6 +52,7 @@ func (a *app) serviceUnit(wanted bool) (*serviceUnit, error) {
 	if path == "" {
 		return nil, errors.New("HOME is not set: there is no place for a systemd user unit")
 	}
+	// KillMode: a rotation under way outlives the agent that has begun it.
 	return &serviceUnit{path: path, text: unitMark + `
 [Unit]
 Description=regmint agent
@@ -60,6 +61,7 @@ Description=regmint agent
 ExecStart="` + exe + `" agent run
 Restart=on-failure
 RestartSec=2
+KillMode=process
 NoNewPrivileges=yes
 UMask=0077
 LimitCORE=0
