@@ -4,7 +4,6 @@ package gitlab_test
 
 import (
 	"context"
-	"flag"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -19,14 +18,7 @@ import (
 	fake "github.com/regmint/regmint/test/fakecloud/gitlab"
 )
 
-// TestMain lets the tests that wait do so together.
-func TestMain(m *testing.M) {
-	flag.Parse()
-	if err := flag.Set("test.parallel", "6"); err != nil {
-		panic(err)
-	}
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { os.Exit(httpxtest.Waiting(m)) }
 
 // rig is an instance with the project acme/app, which jane maintains.
 type rig struct {
