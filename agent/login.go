@@ -301,7 +301,7 @@ func (c *Core) Erase(ctx context.Context, j *job, l api.Login) *api.Reply {
 		return &api.Reply{Outcome: api.OK, Message: "account " + a.Name + " is configured in " + a.Source + "; its cached credential was dropped"}
 	}
 	gone, err := c.Remove(ctx, a)
-	text := c.EndLogin(ctx, gone)
+	text := c.EndLogin(context.WithoutCancel(ctx), gone, eraseLimit)
 	if err != nil {
 		return failed(k.Host, err)
 	}

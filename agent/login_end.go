@@ -14,9 +14,13 @@ import (
 	"github.com/regmint/regmint/providers"
 )
 
-// endLimit bounds what a product is asked to end: the login is removed from this
-// machine by then, and somebody waits.
-const endLimit = 4 * time.Second
+// What a product is asked to end is bounded: the login is removed from this
+// machine by then, and somebody waits, a client of the helper for less than ten
+// seconds.
+const (
+	EndLimit   = 15 * time.Second // of a person at `regmint logout`
+	eraseLimit = 8 * time.Second
+)
 
 // Removed is a login that this machine has no more.
 type Removed struct {
@@ -77,9 +81,9 @@ func (c *Core) ends(a providers.Account) bool {
 }
 
 // EndLogin ends at its product what a login of regmint's own made there, within
-// 4 s, and says in a sentence for people what became of it; "" where there is
-// nothing to say.
-func (c *Core) EndLogin(ctx context.Context, r Removed) string {
+// limit, and says in a sentence for people what became of
+// it; "" where there is nothing to say.
+func (c *Core) EndLogin(ctx context.Context, r Removed, limit time.Duration) string {
 	e, ok := c.provider(r.account.Provider).(providers.Ender)
 	if !ok {
 		return ""
@@ -87,7 +91,7 @@ func (c *Core) EndLogin(ctx context.Context, r Removed) string {
 	if r.unread {
 		return "its secret could not be read: what was made with it at the product, if anything, lives on"
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endLimit)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	text := said(c.endOnce(ctx, e, r))
 	// A refresh under way may have put another secret in the place of the one

@@ -79,7 +79,7 @@ func TestAJobsEraseEndsNothingThatIsNotItsOwn(t *testing.T) {
 	}
 }
 
-// A product that hangs holds the removal up for nobody, and the client for 4 s.
+// A product that hangs holds the removal up for nobody, and the client for 8 s.
 func TestLoginIsRemovedBeforeItsProductIsAskedToEndIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, p := endingRig(t)
@@ -92,7 +92,7 @@ func TestLoginIsRemovedBeforeItsProductIsAskedToEndIt(t *testing.T) {
 		}
 		start := time.Now()
 		rep := r.eraseAs(nil, cloudHost)
-		if rep.Outcome != api.OK || !strings.HasSuffix(rep.Message, "still alive: the session, which did not answer") || time.Since(start) != endLimit {
+		if rep.Outcome != api.OK || !strings.HasSuffix(rep.Message, "still alive: the session, which did not answer") || time.Since(start) != eraseLimit {
 			t.Errorf("%+v after %v", rep, time.Since(start))
 		}
 	})
@@ -118,7 +118,7 @@ func TestLoginWhoseSecretCannotBeReadIsRemovedAndThatIsSaid(t *testing.T) {
 	mem := r.mem.(mapStore)
 	r.state.Load().store = unreadable{mem}
 	gone, err := r.Remove(t.Context(), r.saved()[cloudHost])
-	text := r.EndLogin(t.Context(), gone)
+	text := r.EndLogin(t.Context(), gone, EndLimit)
 	if err != nil || len(r.saved()) != 0 || len(mem) != 0 || len(p.ended) != 0 || !strings.Contains(text, "could not be read") {
 		t.Errorf("%v, %q, ended %q, saved %v", err, text, p.ended, r.saved())
 	}

@@ -151,7 +151,7 @@ func (a *app) removeLogin(ctx context.Context, l *local, acc providers.Account, 
 
 // endLogin ends at the product what its login made there, and says so.
 func (a *app) endLogin(ctx context.Context, l *local, gone agent.Removed) {
-	if text := l.EndLogin(ctx, gone); text != "" {
+	if text := l.EndLogin(ctx, gone, agent.EndLimit); text != "" {
 		a.say("%s: %s", gone.Host(), text)
 	}
 }

@@ -137,7 +137,7 @@ func (Provider) EndLogin(ctx context.Context, q providers.EndRequest) providers.
 	var left []string
 	s, err := open(unsaved(q.Account), q.Deps)
 	if err == nil {
-		err = s.end(ctx, q.Host, p)
+		err = s.revoke(ctx, q.Host, p)
 	}
 	out := providers.Ended{What: "the login at Docker Hub"}
 	if err != nil {
@@ -156,5 +156,9 @@ const endLimit = 5 * time.Second
 func (s *source) end(ctx context.Context, h providers.Host, p oauth.Pair) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endLimit)
 	defer cancel()
+	return s.revoke(ctx, h, p)
+}
+
+func (s *source) revoke(ctx context.Context, h providers.Host, p oauth.Pair) error {
 	return s.oauth(h).End(ctx, s.plan.login+"/oauth/revoke", p)
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"time"
 
 	"github.com/regmint/regmint/providers"
 	"github.com/regmint/regmint/providers/internal/oauth"
@@ -49,13 +48,8 @@ func (Provider) EndLogin(ctx context.Context, q providers.EndRequest) providers.
 	return providers.Ended{} // a password ends nowhere
 }
 
-// endLimit bounds the end of a login whose person has gone.
-const endLimit = 5 * time.Second
-
 // revokePair says at which GitLab.
 func (s *source) revokePair(ctx context.Context, h providers.Host, p oauth.Pair) (base string, err error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endLimit)
-	defer cancel()
 	v, err := s.gitlab(ctx, h)
 	if err != nil {
 		return "", err
