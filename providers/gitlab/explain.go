@@ -31,7 +31,7 @@ func (s *source) explain(h providers.Host, err error) error {
 	case se.Status == http.StatusUnauthorized && (s.plan.kind == byJob || s.plan.kind == byAmbient):
 		return say(providers.LoginRequired, "a job's token ends with the job", "GitLab does not accept the token of this job")
 	case se.Status == http.StatusUnauthorized:
-		return say(providers.LoginRequired, "run: regmint login "+h.String(), "GitLab does not accept the token: it is wrong, expired, revoked or without a scope for this")
+		return say(providers.LoginRequired, s.renewal(h), "GitLab does not accept the token: it is wrong, expired, revoked or without a scope for this")
 	case se.Status == http.StatusForbidden && strings.Contains(text, "protected"):
 		return say(providers.Denied, "ask a maintainer of the project", "the repository's path is protected against pushes")
 	case isForbidden(err):
@@ -44,6 +44,15 @@ func (s *source) explain(h providers.Host, err error) error {
 		return say(providers.Misconfigured, "ask an administrator of GitLab", "the container registry is not enabled there")
 	}
 	return err
+}
+
+// renewal is where a token that works goes: a login writes into the keychain
+// alone.
+func (s *source) renewal(h providers.Host) string {
+	if ref := s.account.Password; !ref.IsZero() && ref.Scheme != "keyring" {
+		return "put a new token into " + ref.String()
+	}
+	return "run: regmint login " + h.String()
 }
 
 // isForbidden is a token endpoint that knows who it is and has nothing for them.

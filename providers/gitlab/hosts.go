@@ -103,6 +103,11 @@ func (s *source) fromCaller(h providers.Host) (token, error) {
 func (s *source) fromVariables(ctx context.Context, h providers.Host) (token, error) {
 	read := func(name string) (string, error) {
 		v, err := httpx.Resolve(ctx, s.deps, h, providers.SecretRef{Scheme: "env", Value: name})
+		if e, ok := errors.AsType[*providers.Error](err); ok && e.Kind == providers.Misconfigured {
+			said := *e
+			said.Hint = givers[s.plan.kind]
+			return "", &said
+		}
 		return v.Reveal(), err
 	}
 	if s.plan.kind == byJob {
@@ -121,6 +126,12 @@ func (s *source) fromVariables(ctx context.Context, h providers.Host) (token, er
 		return token{}, err
 	}
 	return deployToken(user, v, s, h)
+}
+
+// givers are where the variables of an identity come from.
+var givers = map[string]string{
+	byJob:    "GitLab sets it in its CI jobs",
+	byDeploy: "GitLab sets it in CI jobs of a project with a deploy token named gitlab-deploy-token",
 }
 
 func jobToken(env map[string]string, v string, s *source, h providers.Host) (token, error) {

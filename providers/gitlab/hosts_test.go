@@ -12,6 +12,7 @@ import (
 	"github.com/regmint/regmint/providers"
 	"github.com/regmint/regmint/providers/gitlab"
 	"github.com/regmint/regmint/providers/internal/httpx/httpxtest"
+	fake "github.com/regmint/regmint/test/fakecloud/gitlab"
 )
 
 const canary = "glpat-CNRYgitlab0123456789abcdef012345"
@@ -126,5 +127,18 @@ func TestLoginWithAJobTokenEndsByItself(t *testing.T) {
 	}
 	if _, ok := gitlab.New().MintedUser(h, "jane", providers.NewSecret("glpat-x"), now); ok {
 		t.Error("a person's token is none of a job")
+	}
+}
+
+func TestVariablesThatAreNotSetAreSaidToComeFromJobs(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, fake.Options{})
+	for kind, want := range map[string]string{"job": "GitLab sets it in its CI jobs", "deploy": "a deploy token named gitlab-deploy-token"} {
+		var id gitlab.Identity
+		if err := id.UnmarshalText([]byte(kind)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := r.open(gitlab.Options{Identity: id}).Mint(t.Context(), r.request(""))
+		r.wantError(err, providers.Misconfigured, want)
 	}
 }

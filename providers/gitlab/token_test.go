@@ -179,6 +179,16 @@ func TestLoginsThatGitLabKeeps(t *testing.T) {
 	}
 }
 
+func TestTokenOfAFileThatIsOverIsRenewedThere(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, fake.Options{})
+	r.secrets["file:/run/secrets/token"] = "glpat-wrong-0123456789"
+	_, err := r.open(gitlab.Options{}, func(a *providers.Account) {
+		a.Password = providers.SecretRef{Scheme: "file", Value: "/run/secrets/token"}
+	}).Mint(t.Context(), r.request(""))
+	r.wantError(err, providers.LoginRequired, "put a new token into file:/run/secrets/token")
+}
+
 // Failures from one address can lock out all of it.
 func TestRefusedTokenIsNotShownAgain(t *testing.T) {
 	t.Parallel()
