@@ -38,26 +38,35 @@ func (v *revocations) seal(ctx context.Context, src *source, m *made, c provider
 	return text
 }
 
-// unseal is what m has sealed and this process does not know of.
-func (v *revocations) unseal(ctx context.Context, m *made, src providers.Source, list []sealed, known []providers.Credential) ([]providers.Credential, error) {
-	sl, ok := src.(providers.Sealer)
-	if !ok {
-		return nil, nil
-	}
-	var out []providers.Credential
+// item is something to take back: what this process knows, what is sealed, or
+// both.
+type item struct {
+	cred providers.Credential
+	text string // "" where it is not sealed
+}
+
+// items are those of creds and list that live.
+func (v *revocations) items(ctx context.Context, m *made, src providers.Source, creds []providers.Credential, list []sealed) ([]item, error) {
+	var out []item
 	var errs []error
-	for _, s := range list {
-		if !s.ExpiresAt.IsZero() && !s.ExpiresAt.After(v.c.now()) {
-			continue
+	over := func(at time.Time) bool { return !at.IsZero() && !at.After(v.c.now()) }
+	if sl, ok := src.(providers.Sealer); ok {
+		for _, s := range list {
+			if over(s.ExpiresAt) {
+				continue
+			}
+			c, err := sl.Unseal(ctx, m.request(), s.Text)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			out = append(out, item{c, s.Text})
 		}
-		c, err := sl.Unseal(ctx, m.request(), s.Text)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		if !slices.ContainsFunc(known, func(k providers.Credential) bool { return k.Secret.Equal(c.Secret) }) {
-			c.ExpiresAt = s.ExpiresAt
-			out = append(out, c)
+	}
+	for _, c := range creds {
+		known := slices.ContainsFunc(out, func(i item) bool { return i.cred.Secret.Equal(c.Secret) })
+		if !known && !over(c.ExpiresAt) {
+			out = append(out, item{c, ""})
 		}
 	}
 	return out, errors.Join(errs...)
@@ -83,17 +92,16 @@ func (v *revocations) takeBack(ctx context.Context, m *made, src *source, creds 
 	}
 	r := m.request()
 	var failed []error
-	more, err := v.unseal(ctx, m, made, notes, creds)
+	list, err := v.items(ctx, m, made, creds, notes)
 	if err != nil {
 		failed = append(failed, err)
 	}
-	for _, c := range append(creds, more...) {
-		if !c.ExpiresAt.IsZero() && !c.ExpiresAt.After(v.c.now()) {
+	for _, i := range list {
+		if err := rv.Revoke(ctx, r, i.cred); err != nil {
+			failed = append(failed, err)
 			continue
 		}
-		if err := rv.Revoke(ctx, r, c); err != nil {
-			failed = append(failed, err)
-		}
+		v.gone(m, i)
 	}
 	if sw, ok := made.(providers.Sweeper); ok {
 		err := sw.Sweep(ctx, r)
@@ -103,6 +111,15 @@ func (v *revocations) takeBack(ctx context.Context, m *made, src *source, creds 
 		return false, err
 	}
 	return len(notes) > 0 || src != nil && len(creds) > 0, nil // else what it is called is not known: it ends by itself
+}
+
+// gone notes what is taken back, so that the next attempt at the rest does not
+// begin with it: there may be more than one attempt has time for.
+func (v *revocations) gone(m *made, i item) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	m.creds = slices.DeleteFunc(m.creds, func(k providers.Credential) bool { return k.Secret.Equal(i.cred.Secret) })
+	m.Sealed = slices.DeleteFunc(m.Sealed, func(s sealed) bool { return s.Text == i.text })
 }
 
 // orphan is an entry that only a person can see to.

@@ -147,3 +147,37 @@ func TestAnAccountsOwnNativeTokenIsNotTakenBack(t *testing.T) {
 		t.Fatalf("%d robots, %d entries", r.robots.count(), r.journal())
 	}
 }
+
+// What one attempt had no time for is where the next begins.
+func TestAnAttemptGoesOnWhereTheLastOneEnded(t *testing.T) {
+	for name, next := range map[string]bool{"the same agent": false, "the next agent": true} {
+		t.Run(name, func(t *testing.T) {
+			r := newSealedRig(t)
+			c := r.agent()
+			j := r.open(c)
+			for range 5 {
+				if resp := c.Get(t.Context(), j, &api.GetRequest{Key: "reg.example", Native: true}); resp.Outcome != api.OK {
+					t.Fatalf("%+v", resp)
+				}
+			}
+			j.close("test")
+			if next {
+				c = r.agent()
+				c.revoked.load()
+			}
+			r.robots.set(func() { r.robots.patience, r.robots.down = 2, false })
+			for left := 3; left > 0; left -= 2 {
+				c.revoked.sweep(t.Context(), nobodyLives)
+				if n := r.robots.count(); n != left || r.journal() != 1 {
+					t.Fatalf("%d robots, want %d; %d entries", n, left, r.journal())
+				}
+				r.robots.set(func() { r.robots.patience, r.robots.down = 2, false })
+				r.later(revokeAtMost / 4)
+			}
+			c.revoked.sweep(t.Context(), nobodyLives)
+			if r.robots.count() != 0 || r.journal() != 0 {
+				t.Fatalf("%d robots, %d entries", r.robots.count(), r.journal())
+			}
+		})
+	}
+}

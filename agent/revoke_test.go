@@ -28,10 +28,12 @@ type robots struct {
 	down   bool
 	lose   bool // makes one, and the answer is lost
 	deny   bool
-	gate   chan struct{} // a mint waits after it has made one
-	made   chan struct{}
-	seen   func()
-	sweeps int
+	// patience is how many more are taken back before it is down; 0: no end.
+	patience int
+	gate     chan struct{} // a mint waits after it has made one
+	made     chan struct{}
+	seen     func()
+	sweeps   int
 }
 
 func (p *robots) count() int {
@@ -101,7 +103,14 @@ func (s *robotSource) Revoke(_ context.Context, _ providers.Request, c providers
 	if s.robots.down {
 		return errNet
 	}
+	if _, lives := s.robots.living[c.Username]; !lives && s.robots.patience > 0 {
+		return errNet // a wasted attempt
+	}
 	delete(s.robots.living, c.Username)
+	if s.robots.patience > 0 {
+		s.robots.patience--
+		s.robots.down = s.robots.patience == 0
+	}
 	return nil
 }
 
