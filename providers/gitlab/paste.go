@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/regmint/regmint/providers"
 )
@@ -52,10 +53,28 @@ func (s *source) paste(ctx context.Context, q providers.LoginRequest) (providers
 		if err := s.allows(ctx, providers.Request{Host: q.Host}, t); err != nil {
 			return none, err
 		}
+		if err := s.fits(q.Host, t); err != nil {
+			return none, err
+		}
 	}
 	who := s.who(ctx, q.Host, t)
 	if a.Username == "" && !own { // the registry takes any name
 		a.Username = anyUser
 	}
 	return providers.LoginResult{Account: a, Write: !own, Secret: secret, Who: who, Until: t.expires}, nil
+}
+
+// fits refuses a token without the scopes of what the account does besides pulls
+// and pushes: a person is there to make another one.
+func (s *source) fits(h providers.Host, t token) error {
+	has := func(scopes ...string) bool {
+		return t.scopes == nil || slices.ContainsFunc(append(scopes, scopeAPI, scopeGranular), func(x string) bool { return slices.Contains(t.scopes, x) })
+	}
+	switch {
+	case s.plan.perJob() && !has():
+		return s.fail(h, providers.Denied, "make a token with the scope api", fmt.Errorf("making tokens for jobs needs the scope api, and the token has %s", list(t.scopes)))
+	case s.account.Rotate > 0 && !has(scopeSelf):
+		return s.fail(h, providers.Denied, "make a token with self_rotate as well", fmt.Errorf("rotation needs the scope self_rotate or api, and the token has %s", list(t.scopes)))
+	}
+	return nil
 }

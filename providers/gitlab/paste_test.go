@@ -5,6 +5,7 @@ package gitlab_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/regmint/regmint/providers"
 	"github.com/regmint/regmint/providers/gitlab"
@@ -74,6 +75,31 @@ func TestAPastedTokenThatDoesNotDoIsRefusedWithTheReason(t *testing.T) {
 		r.wantError(err, x.kind, x.part)
 		if l := httpxtest.Leaks(err.Error()+strings.Join(p.asked, ""), secret); len(l) > 0 {
 			t.Errorf("the token leaks: %v", err)
+		}
+	}
+}
+
+func TestAPastedTokenDoesAllThatTheAccountIsFor(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, fake.Options{})
+	rotates := func(a *providers.Account) { a.Rotate = providers.Duration(14 * 24 * time.Hour) }
+	for _, x := range []struct {
+		scopes []string
+		o      gitlab.Options
+		edit   func(*providers.Account)
+		part   string // "" = it does
+	}{
+		{registryScopes, gitlab.Options{Project: "acme/app"}, kept, "making tokens for jobs needs the scope api, and the token has read_registry, write_registry"},
+		{[]string{fake.API}, gitlab.Options{Project: "acme/app"}, kept, ""},
+		{registryScopes, gitlab.Options{}, rotates, "rotation needs the scope self_rotate or api"},
+		{rotatingScopes, gitlab.Options{}, rotates, ""},
+	} {
+		p := &person{token: r.jane.Token(fake.TokenSpec{Scopes: x.scopes}).Secret}
+		_, err := r.login(p, x.o, kept, x.edit)
+		if x.part == "" && err != nil {
+			t.Errorf("%v for %+v: %v", x.scopes, x.o, err)
+		} else if x.part != "" {
+			r.wantError(err, providers.Denied, x.part)
 		}
 	}
 }
