@@ -26,7 +26,7 @@ func TestNativeTokensDeleteTags(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if len(n.Env) != 1 || n.Env[0].Name != "WERF_REPO_DOCKER_HUB_TOKEN" || n.Env[0].Value != n.Secret || !n.ExpiresAt.After(r.cloud.Now()) {
+		if !n.Wider || len(n.Env) != 1 || n.Env[0].Name != "WERF_REPO_DOCKER_HUB_TOKEN" || n.Env[0].Value != n.Secret || !n.ExpiresAt.After(r.cloud.Now()) {
 			t.Errorf("%s: %+v", name, n)
 		}
 		if name != "device login" && n.Life() > 10*time.Minute {
@@ -78,6 +78,27 @@ func TestTwoFactorAuthenticationNeedsACode(t *testing.T) {
 	r.secrets["exec:/usr/bin/totp"] = "654321"
 	_, err = r.open(a).MintNative(t.Context(), request(t))
 	r.fails(err, providers.LoginRequired, "is refused")
+}
+
+// The API's own words of 2020 and of 2022, should it say so where we did not
+// expect it.
+func TestTheAPIsRefusalOfPersonalTokensIsPlain(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	for _, text := range []string{"access to the resource is forbidden with personal access token", "access is forbidden with a JWT issued from a personal access token"} {
+		r.cloud.ClearFaults()
+		r.cloud.Inject(fakecloud.Fault{Host: hub.APIHost, Status: http.StatusForbidden, Body: `{"detail":"` + text + `"}`})
+		_, err := r.open(r.as("acme-bot", "correct-horse-battery")).MintNative(t.Context(), request(t, "acme/app=delete"))
+		r.fails(err, providers.Denied, "deletes nothing for a personal access token", "regmint login docker.io")
+	}
+}
+
+func TestAnAPITokenThatIsOverOnArrivalIsNone(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.hub.Set(func(o *hub.Options) { o.APILife = -time.Minute })
+	_, err := r.open(r.as("acme", r.acme.OAT(hub.RepoAdmin).Secret)).MintNative(t.Context(), request(t))
+	r.fails(err, providers.Unavailable, "expired already")
 }
 
 func TestAPIRefusalsSayWhatToDo(t *testing.T) {
