@@ -14,7 +14,9 @@ const generic = "generic"
 
 // product is the provider that a login at h belongs to where nobody says one:
 // the one that knows h by its name, else the one of which another account names
-// h. like is that account. nil: none, or two that disagree.
+// h in full: a wildcard says nothing about what a host is, and a secret would go
+// to that account's product. like is that account. nil: none, or two that
+// disagree.
 func (c *Core) product(s *snapshot, h providers.Host) (p providers.Provider, like providers.Account) {
 	for _, p := range c.o.Providers {
 		if _, keeps := p.(providers.LoginKeeper); keeps && p.Match(h) {
@@ -22,7 +24,7 @@ func (c *Core) product(s *snapshot, h providers.Host) (p providers.Provider, lik
 		}
 	}
 	for _, a := range s.cfg.Accounts {
-		if a.Provider == generic || !slices.ContainsFunc(a.Hosts, func(pat providers.Pattern) bool { return pat.MatchHost(h) }) {
+		if a.Provider == generic || !slices.ContainsFunc(a.Hosts, func(pat providers.Pattern) bool { exact, ok := pat.Exact(); return ok && exact == h }) {
 			continue
 		}
 		of := c.provider(a.Provider)

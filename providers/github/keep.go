@@ -121,11 +121,24 @@ func (s *source) Learned(c providers.Credential) (providers.Learned, bool) {
 	return providers.Learned{User: p.user, ExpiresAt: p.expires}, saved
 }
 
+// isPersonal reports what looks like a token of a person. Nothing else is shown
+// to GitHub's API: what stands behind the registry's name may be a mirror with
+// passwords of its own.
+func isPersonal(secret providers.Secret) bool {
+	text := secret.Reveal()
+	for _, p := range []string{prefixClassic, prefixOAuth, prefixUser} {
+		if strings.HasPrefix(text, p) {
+			return true
+		}
+	}
+	return len(text) == 40 && strings.Trim(text, "0123456789abcdef") == "" // before 2021
+}
+
 // learn asks GitHub about a saved token that its registry has taken: whose it
 // is, when it ends, whether its scopes are enough. The registry's word counts,
 // so that GitHub does not know the token is no refusal.
 func (s *source) learn(ctx context.Context, r providers.Request, at site, c providers.Credential) error {
-	if _, _, saved := s.facts.about(c.Secret); !saved || strings.HasPrefix(c.Secret.Reveal(), prefixInstallation) {
+	if _, _, saved := s.facts.about(c.Secret); !saved || !isPersonal(c.Secret) {
 		return nil
 	}
 	l := login{by: byPassword, secret: c.Secret, user: c.Username, origin: "token"}

@@ -3,6 +3,8 @@
 package github_test
 
 import (
+	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"github.com/regmint/regmint/providers"
 	"github.com/regmint/regmint/providers/github"
 	"github.com/regmint/regmint/providers/internal/httpx/httpxtest"
+	"github.com/regmint/regmint/test/fakecloud"
 	fake "github.com/regmint/regmint/test/fakecloud/github"
 )
 
@@ -62,6 +65,21 @@ func TestASavedLoginThatDoesNotDoIsFoundOutWhenItIsVerified(t *testing.T) {
 	// Rights that somebody wants are asked about before.
 	_, err := w.open(&github.Options{}, w.jane.Classic(fake.ReadPackages).Secret).Mint(t.Context(), w.request("acme/app=push"))
 	w.refused(err, providers.Denied, "no scope write:packages")
+}
+
+// A mirror under GitHub's name has passwords that are not GitHub's.
+func TestWhatLooksLikeNoTokenIsNotShownToGitHubsAPI(t *testing.T) {
+	w := newWorld(t)
+	w.edit = func(a *providers.Account) { a.Username = "jane" }
+	w.c.Inject(fakecloud.Fault{Host: w.host, Path: "/v2/", Status: http.StatusOK})
+	s := w.open(&github.Options{}, "password of the mirror")
+	c := w.mint(s)
+	if err := s.(providers.Verifier).Verify(t.Context(), w.request(), c); err != nil {
+		t.Fatal(err)
+	}
+	if reached := w.c.Reached(); !slices.Equal(reached, []string{"ghcr.io"}) {
+		t.Errorf("reached %q", reached)
+	}
 }
 
 func TestLoginsThatGitHubKeeps(t *testing.T) {
