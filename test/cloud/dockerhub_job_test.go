@@ -23,31 +23,16 @@ func TestTokensOfAConnectionAreRenewedWhileAJobRuns(t *testing.T) {
 	con := r.connection(dockerhub.RepoWrite)
 	r.configure(r.account(fmt.Sprintf("oidc_connection = %q", con.ID), `organization = "acme"`, `web_identity = "github"`))
 	env := r.job(hubSubject)
-	// inTime fails the test where something fails though the token that it began
-	// with cannot have ended meanwhile: a slow machine is no defect.
-	inTime := func(what string, f func() error) {
-		t.Helper()
-		for end := time.Now().Add(patience); ; {
-			began := time.Now()
-			err := f()
-			if err == nil {
-				return
-			}
-			if time.Since(began) < life/2 || time.Now().After(end) {
-				t.Fatalf("%s: %v", what, err)
-			}
-		}
-	}
-	inTime("push", func() error { return r.push(hubApp, env...) })
+	inTime(t, life, "push", func() error { return r.push(hubApp, env...) })
 	secrets := map[string]bool{}
 	for end := time.Now().Add(2 * patience); len(secrets) < 3; time.Sleep(200 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%d tokens seen, %+v", len(secrets), r.hub.Counts())
 		}
 		secrets[r.mustGet("https://index.docker.io/v1/", env...).Secret] = true
-		inTime(fmt.Sprintf("pull after %d tokens", len(secrets)), func() error { return r.pull(hubApp, env...) })
+		inTime(t, life, fmt.Sprintf("pull after %d tokens", len(secrets)), func() error { return r.pull(hubApp, env...) })
 	}
-	inTime("the push at the end", func() error { return r.push(hubApp, env...) })
+	inTime(t, life, "the push at the end", func() error { return r.push(hubApp, env...) })
 }
 
 // A token that Docker ends before its time is found out by check, which asks for
