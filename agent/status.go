@@ -121,7 +121,7 @@ func (c *Core) tokenStatus(v minter.View) api.TokenStatus {
 		Job: owner, Grants: strings.TrimSpace(v.ID.Grants), IssuedAt: v.Credential.IssuedAt.UTC(),
 		Wider: v.Credential.Wider, Origin: v.Credential.Origin, Mints: v.Mints,
 	}
-	if c.productsName(v.ID.Host, v.Credential.Username) {
+	if c.productsName(name, v.ID.Host, v.Credential.Username) {
 		t.As = v.Credential.Origin
 	}
 	if !v.Credential.ExpiresAt.IsZero() {
@@ -138,10 +138,12 @@ func (c *Core) tokenStatus(v minter.View) api.TokenStatus {
 	return t
 }
 
-// productsName reports a user name that a product gives to everybody: AWS.
-func (c *Core) productsName(h providers.Host, user string) bool {
+// productsName reports a user name that the product of an account gives to
+// everybody: AWS.
+func (c *Core) productsName(account string, h providers.Host, user string) bool {
+	of, _ := c.AccountNamed(account) // of a host whose name tells nothing
 	for _, p := range c.o.Providers {
-		if m, ok := p.(providers.MintedUser); ok && p.Match(h) {
+		if m, ok := p.(providers.MintedUser); ok && (p.Match(h) || p.Name() == of.Provider) {
 			_, yes := m.MintedUser(h, user, providers.Secret{}, c.now())
 			return yes
 		}

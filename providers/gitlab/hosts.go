@@ -57,11 +57,12 @@ func (Provider) Claims(env map[string]string) []providers.Host {
 	return out
 }
 
-// MintedUser implements providers.MintedUser: job tokens alone go with this
-// name, and end with their job.
+// MintedUser implements providers.MintedUser: job tokens alone go with their
+// name, and end with their job. The names that stand where GitLab wants any are
+// nobody's either, but people may keep long-lived secrets under them.
 func (Provider) MintedUser(_ providers.Host, user string, secret providers.Secret, now time.Time) (time.Duration, bool) {
 	if user != jobUser {
-		return 0, false
+		return 0, secret.IsZero() && (user == anyUser || user == oauthUser)
 	}
 	token := secret.Reveal()
 	if rest, ok := strings.CutPrefix(token, "glcbt-"); ok { // glcbt-64_eyJ…

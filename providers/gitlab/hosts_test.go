@@ -125,8 +125,13 @@ func TestLoginWithAJobTokenEndsByItself(t *testing.T) {
 			t.Errorf("%s: %v, %v", secret, life, ok)
 		}
 	}
-	if _, ok := gitlab.New().MintedUser(h, "jane", providers.NewSecret("glpat-x"), now); ok {
-		t.Error("a person's token is none of a job")
+	for _, user := range []string{"jane", "regmint", "oauth2"} {
+		if _, ok := gitlab.New().MintedUser(h, user, providers.NewSecret("glpat-x"), now); ok {
+			t.Errorf("a person's token under %s is none of a job", user)
+		}
+		if _, ok := gitlab.New().MintedUser(h, user, providers.Secret{}, now); ok == (user == "jane") {
+			t.Errorf("whether %s is somebody: %v", user, !ok)
+		}
 	}
 }
 

@@ -229,3 +229,13 @@ func TestGitLabTokenRotatesAndWorksOn(t *testing.T) {
 		t.Errorf("%+v", n)
 	}
 }
+
+// A user name that GitLab does not look at says nothing to people.
+func TestStatusNamesTheTokenThatGoesUnderAnyName(t *testing.T) {
+	r := newGitLab(t, gitlab.Options{Host: "git.corp.example", Registry: "images.corp.example"})
+	r.configure(r.account(r.secret(r.jane.Token(gitlab.TokenSpec{Name: "laptop", Scopes: registryScopes}).Secret), `url = "https://git.corp.example"`))
+	r.mustGet(r.gl.Registry())
+	if out := r.must("regmint", "status"); !strings.Contains(out, `access token "laptop"`) {
+		t.Errorf("%s", out)
+	}
+}
