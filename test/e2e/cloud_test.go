@@ -153,7 +153,10 @@ var cloudClients = []cloudClient{
 func TestEveryCloudIsPushedToAndPulledFrom(t *testing.T) {
 	for _, v := range vendors {
 		for _, way := range jobWays {
-			t.Run(v.name+", "+way, func(t *testing.T) { v.meet(t, way) })
+			t.Run(v.name+", "+way, func(t *testing.T) {
+				t.Parallel()
+				v.meet(t, way)
+			})
 		}
 	}
 }
