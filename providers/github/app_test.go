@@ -154,6 +154,11 @@ func TestAWrongClockIsMendedOnceByGitHubs(t *testing.T) {
 		if l := c.Life(); l <= 0 || l > time.Hour || !c.ExpiresAt.Before(w.deps.Now().Add(time.Hour+time.Second)) {
 			t.Errorf("%s: lives %s, until %s", skew, l, c.ExpiresAt)
 		}
+		calls := len(w.c.Requests())
+		w.mint(s)
+		if n := len(w.c.Requests()) - calls; n != 2 {
+			t.Errorf("%s: %d requests once the clock is known, want 2", skew, n)
+		}
 		w.c.Inject(fakecloud.Fault{
 			Host: "api.github.com", Path: "/users/acme/installation", Status: http.StatusUnauthorized,
 			Body: `{"message":"'Expiration time' claim ('exp') is too far in the future"}`,

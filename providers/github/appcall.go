@@ -36,9 +36,9 @@ type appCall struct {
 }
 
 // do signs for now; where GitHub says that the JWT's times are wrong, once more
-// by GitHub's own clock.
+// by GitHub's own clock, which counts from then on.
 func (c appCall) do(ctx context.Context, method, path string, body []byte) (*httpx.Response, error) {
-	now := c.s.deps.Now()
+	now := c.s.deps.Now().Add(time.Duration(c.s.skew.Load()))
 	for try := 0; ; try++ {
 		text, err := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{
 			"iat": now.Add(-jwtBack).Unix(), "exp": now.Add(jwtLife - jwtBack).Unix(), "iss": c.s.issuer(),
@@ -54,6 +54,7 @@ func (c appCall) do(ctx context.Context, method, path string, body []byte) (*htt
 		if try > 0 || derr != nil || !aboutTime(err) {
 			return res, c.word(res, err)
 		}
+		c.s.skew.Store(int64(date.Sub(c.s.deps.Now())))
 		now = date
 	}
 }

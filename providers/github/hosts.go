@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/regmint/regmint/providers"
@@ -65,6 +66,8 @@ func (s *source) site(h providers.Host) (site, error) {
 		return at, s.fail(h, providers.Misconfigured, "use ghcr.io/OWNER/IMAGE", errors.New("this registry is retired: its images were moved to ghcr.io"))
 	case ok && s.options.Server != "" && s.options.server() != at.web:
 		return at, s.fail(h, providers.Misconfigured, "", fmt.Errorf("account %q is for %s, and this registry is of %s", s.account.Name, s.options.server(), at.web))
+	case ok && at.web != publicWeb && s.options.Server == "" && !s.options.GH && s.account.Layer != providers.LayerAmbient && !s.exact(h):
+		return at, s.fail(h, providers.Misconfigured, "write it in full in hosts, or set server", fmt.Errorf("account %q: a wildcard does not say which of GHE.com's it is for", s.account.Name))
 	case !ok && s.account.Layer == providers.LayerAmbient:
 		return at, s.fail(h, providers.NoAccount, "", errors.New("not a registry of GitHub's"))
 	case !ok && !s.exact(h):
@@ -80,6 +83,25 @@ func (s *source) site(h providers.Host) (site, error) {
 		at.api = strings.TrimRight(s.account.Endpoint, "/")
 	}
 	return at, nil
+}
+
+// instances are those of the hosts that an account writes in full, each once.
+func instances(a providers.Account) []string {
+	var out []string
+	for _, p := range a.Hosts {
+		h, ok := p.Exact()
+		if !ok {
+			continue
+		}
+		web := enterprise(h)
+		if at, is := known(h); is {
+			web = at.web
+		}
+		if !slices.Contains(out, web) {
+			out = append(out, web)
+		}
+	}
+	return out
 }
 
 // exact reports a host that a person wrote down in full.

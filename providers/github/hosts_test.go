@@ -73,3 +73,49 @@ func TestEnterpriseServersAreAskedUnderTheirOwnNames(t *testing.T) {
 	_, err = w.open(&github.Options{}, w.jane.Classic(fake.WritePackages).Secret).Mint(t.Context(), w.request())
 	w.refused(err, providers.Misconfigured, "wildcard")
 }
+
+// GHE.com is many GitHubs: anybody may have one, and no token is for two.
+func TestATokenIsForOneGitHub(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	hosts := func(list ...string) {
+		w.edit = func(a *providers.Account) {
+			a.Hosts = nil
+			for _, text := range list {
+				p, err := providers.ParsePattern(text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				a.Hosts = append(a.Hosts, p)
+			}
+		}
+	}
+	hosts("containers.*.ghe.com")
+	w.host = "containers.evil.ghe.com"
+	secret := w.jane.Classic(fake.WritePackages).Secret
+	_, err := w.open(&github.Options{}, secret).Mint(t.Context(), w.request())
+	w.refused(err, providers.Misconfigured, "wildcard", "set server")
+	_, err = w.open(&github.Options{Server: "octo.ghe.com"}, secret).Mint(t.Context(), w.request())
+	w.refused(err, providers.Misconfigured, "octo.ghe.com")
+	if n := len(w.c.Requests()); n != 0 {
+		t.Errorf("%d requests", n)
+	}
+	for name, x := range map[string]struct {
+		hosts []string
+		o     github.Options
+		ok    bool
+	}{
+		"two of them":                   {[]string{"ghcr.io", "containers.octo.ghe.com"}, github.Options{}, false},
+		"a server and github.com":       {[]string{"ghcr.io", "containers.github.corp.example"}, github.Options{}, false},
+		"both names of one server":      {[]string{"docker.github.corp.example", "containers.github.corp.example"}, github.Options{}, true},
+		"parts of one":                  {[]string{"ghcr.io/acme", "ghcr.io/other"}, github.Options{}, true},
+		"gh, which has a login of each": {[]string{"ghcr.io", "containers.octo.ghe.com"}, github.Options{GH: true}, true},
+		"a mirror that is said so":      {[]string{"ghcr.io", "mirror.corp.example"}, github.Options{Server: "github.com"}, true},
+	} {
+		hosts(x.hosts...)
+		_, err := github.New().Open(w.account(&x.o, ""), w.deps)
+		if (err == nil) != x.ok || !x.ok && providers.KindOf(err) != providers.Misconfigured {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -25,6 +25,7 @@ import (
 type appSource struct {
 	*source
 	sealer atomic.Pointer[cipher.AEAD] // of the private key that was read last
+	skew   atomic.Int64                // how much GitHub's clock is ahead, where ours was refused
 }
 
 // Key implements providers.Source.

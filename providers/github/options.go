@@ -94,6 +94,9 @@ func (o *Options) check(a providers.Account) error {
 	case slices.ContainsFunc(o.Scopes, func(s string) bool { return s == "" || strings.ContainsFunc(s, odd) }):
 		return errors.New("scopes holds something that is no scope")
 	}
+	if list := instances(a); len(list) > 1 && !o.GH && o.Server == "" { // a secret of one is never shown to another
+		return fmt.Errorf("its hosts are of several GitHubs (%s): write an account for each, or server", strings.Join(list, ", "))
+	}
 	owner, repo, two := strings.Cut(o.Installation, "/")
 	if o.Installation != "" && (owner == "" || !plain(owner) || two && (repo == "" || !plain(repo))) {
 		return errors.New("installation is OWNER or OWNER/REPOSITORY")
