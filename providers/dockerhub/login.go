@@ -103,7 +103,7 @@ func (s *source) authorize(ctx context.Context, q providers.LoginRequest) (oauth
 	pair := client.Keep(t, name)
 	made, err := s.generate(ctx, q.Host, t.Access)
 	if err != nil {
-		s.end(ctx, q.Host, pair)
+		_ = s.end(ctx, q.Host, pair) // nobody would know of it
 		return oauth.Pair{}, err
 	}
 	pair.Made = made.Reveal()
@@ -124,7 +124,7 @@ func try(ctx context.Context, q providers.LoginRequest) (providers.LoginResult, 
 }
 
 // madeToken says where a person finds the token that was made with a login.
-const madeToken = "the access token made with the login: delete it in Docker Home, Account settings, Personal access tokens"
+const madeToken = "the access token made with the login: delete it at " + tokensPage
 
 // EndLogin implements providers.Ender: the session ends as by docker logout. The
 // access token made with it goes on: nothing is known that would delete it by

@@ -185,7 +185,7 @@ func TestALogoutEndsTheSessionAndSaysWhatIsLeft(t *testing.T) {
 		t.Errorf("unreachable: %+v", got)
 	}
 	r.deps.Network.HTTPSProxy = proxy
-	if got := end(kept); got.What != "the login at Docker Hub" || !strings.Contains(got.Left, "Personal access tokens") || r.bot.Sessions() != 0 {
+	if got := end(kept); got.What != "the login at Docker Hub" || !strings.Contains(got.Left, tokensPage) || r.bot.Sessions() != 0 {
 		t.Errorf("%+v, %d sessions", got, r.bot.Sessions())
 	}
 	for _, other := range []string{"", r.bot.PAT(hub.RepoRead).Secret} { // not ours to end
