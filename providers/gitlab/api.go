@@ -62,8 +62,11 @@ func (s *source) call(ctx context.Context, c call) error {
 // the API should be, or something between changed the answer.
 func (s *source) notGitLab(h providers.Host, what string, res *httpx.Response) error {
 	if strings.HasPrefix(res.Header.Get("Content-Type"), "text/html") {
-		at := httpx.Printable(res.URL.Scheme+"://"+res.URL.Host+res.URL.Path, 100)
-		return s.fail(h, providers.Unavailable, "look at url, and at what stands before GitLab", errors.New(what+": a web page at "+at+" where GitLab's API should be"))
+		page := "a web page" // nothing more of its address: that may repeat what it was asked with
+		if res.URL.Path == "/users/sign_in" {
+			page = "GitLab's sign-in page"
+		}
+		return s.fail(h, providers.Unavailable, "look at url, and at what stands before GitLab", errors.New(what+": "+page+" at "+httpx.Printable(res.URL.Host, 100)+" in place of its API"))
 	}
 	return s.fail(h, providers.Unavailable, "look at what stands before GitLab", errors.New(what+": the answer is not what GitLab answers"))
 }

@@ -27,6 +27,16 @@ func TestEveryFaultHasAKindForEveryIdentity(t *testing.T) {
 	faults = append(faults, httpxtest.Fault{Name: elsewhere, Kind: providers.Unavailable, Want: "redirect", Handler: func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "https://sso.evil.example/?"+r.Header.Get("PRIVATE-TOKEN"), http.StatusTemporaryRedirect)
 	}})
+	for name, status := range map[string]int{repeated: 200, refused: 404} {
+		faults = append(faults, httpxtest.Fault{Name: name, Handler: func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasPrefix(r.URL.Path, "/repeats/") {
+				w.Header().Set("Content-Type", "text/html")
+				w.WriteHeader(status)
+				return
+			}
+			http.Redirect(w, r, "/repeats/"+r.Header.Get("PRIVATE-TOKEN")+strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")+"/x", http.StatusTemporaryRedirect)
+		}})
+	}
 	for _, f := range faults {
 		t.Run(f.Name, func(t *testing.T) {
 			t.Parallel()

@@ -67,10 +67,14 @@ const (
 // same lines of package httpx for all: they are for one of each kind of request.
 var everywhere = map[string]bool{
 	"401": true, "403": true, "404": true, "429 without Retry-After": true, "503": true, "garbage JSON": true, "empty object": true, "null": true,
-	"HTML page": true, "hang before headers": true, "connection reset": true, elsewhere: true,
+	"HTML page": true, "hang before headers": true, "connection reset": true, elsewhere: true, repeated: true, refused: true,
 }
 
-const elsewhere = "a redirect to another origin"
+const (
+	elsewhere = "a redirect to another origin"
+	repeated  = "a page whose address repeats the request"
+	refused   = "a refusal whose address repeats the request"
+)
 
 func minted(ctx context.Context, s providers.Source, err error, q providers.Request) error {
 	if err != nil {

@@ -54,7 +54,7 @@ func TestPageInPlaceOfTheAPIIsNamed(t *testing.T) {
 	s := r.open(gitlab.Options{}, r.withSecret(r.jane.Token(fake.TokenSpec{Scopes: []string{fake.API}}).Secret))
 	r.cloud.Inject(fakecloud.Fault{Host: "gitlab.com", Path: "/api/v4", Status: 302, Header: http.Header{"Location": {"/users/sign_in"}}})
 	_, err := s.(providers.NativeMinter).MintNative(t.Context(), r.request(""))
-	r.wantError(err, providers.Unavailable, "a web page at https://gitlab.com/users/sign_in where GitLab's API should be", "look at url")
+	r.wantError(err, providers.Unavailable, "GitLab's sign-in page at gitlab.com in place of its API", "look at url")
 }
 
 func TestSelfManagedGitLabIsFoundByTheChallenge(t *testing.T) {
