@@ -56,7 +56,9 @@ var herds = map[string]func(t *testing.T) *herd{
 	},
 	"GitHub": func(t *testing.T) *herd {
 		r := newGitHub(t, github.Options{DeviceInterval: time.Second, Grace: herdGrace})
-		r.configure(githubAccount(fmt.Sprintf("client_id = %q", r.gh.App("tool").ClientID), `password = "keyring:pair"`))
+		tool := r.gh.App("tool")
+		tool.Install("acme", github.Write)
+		r.configure(githubAccount(fmt.Sprintf("client_id = %q", tool.ClientID), `password = "keyring:pair"`))
 		return &herd{
 			world: r.world, host: ghcr, image: ghcrApp + ":1", codes: r.gh.Codes,
 			approve: func(code string) bool { return r.gh.Approve(code, r.jane) },

@@ -88,6 +88,7 @@ func (n *street) lay(t *testing.T, g guest) {
 // gitHubPair logs in with an App whose first token ends at once.
 func gitHubPair(n *street, w *world, name string) guest {
 	app := n.ghcr.App("tool-" + name)
+	app.Install("acme", github.Write)
 	w.configure(gitHubAccount(n.ghcr, fmt.Sprintf("client_id = %q", app.ClientID), `password = "keyring:pair"`))
 	n.alone(func() {
 		n.ghcr.Set(func(o *github.Options) { o.AccessLife = shortLife })

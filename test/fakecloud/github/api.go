@@ -80,6 +80,10 @@ func (g *GitHub) person(h func(http.ResponseWriter, *http.Request, *Token)) http
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		secret := sent(r)
+		if secret == "" {
+			apiError(w, http.StatusUnauthorized, "Requires authentication")
+			return
+		}
 		t := g.tokens[secret]
 		if !t.live() || strings.HasPrefix(secret, "ghr_") {
 			apiError(w, http.StatusUnauthorized, "Bad credentials")
@@ -129,6 +133,10 @@ func (g *GitHub) may(t *Token, p *Package, level Level, scopes ...string) (statu
 			return http.StatusForbidden, "Resource not accessible by integration"
 		}
 		return 0, ""
+	case userToken:
+		if p == nil || t.client.app.levelAt(p.Name) < min(level, Write) {
+			return http.StatusForbidden, "Resource not accessible by integration"
+		}
 	case fineGrained:
 		return http.StatusForbidden, "Resource not accessible by personal access token"
 	case classic, oauthToken:

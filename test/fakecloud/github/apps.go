@@ -61,7 +61,7 @@ func (g *GitHub) App(slug string) *App {
 		Key: string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})),
 	}
 	g.apps = append(g.apps, a)
-	g.clients[a.ClientID] = &client{id: a.ClientID, pairs: true, device: true}
+	g.clients[a.ClientID] = &client{id: a.ClientID, pairs: true, device: true, app: a}
 	return a
 }
 

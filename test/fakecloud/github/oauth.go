@@ -17,6 +17,7 @@ type client struct {
 	id     string
 	pairs  bool // user tokens expire and have refresh tokens
 	device bool
+	app    *App // a GitHub App; nil: an OAuth app
 }
 
 // device is a device authorization.

@@ -143,3 +143,35 @@ func TestAServerWithoutIsolationHasItsRegistryBelowItsName(t *testing.T) {
 		t.Errorf("%d requests elsewhere", got)
 	}
 }
+
+// Permissions of a GitHub App's user token are those of both.
+func TestAPersonThroughAnAppMayDoNoMoreThanTheApp(t *testing.T) {
+	t.Parallel()
+	r := start(t, github.Options{})
+	jane := r.g.User("jane")
+	r.g.Org("acme").Add(jane)
+	r.g.Package("acme/app")
+	app := r.g.App("tool")
+	_, b := r.do("POST", "https://github.com/login/device/code", "", "application/json", "client_id="+app.ClientID)
+	var d struct {
+		Code string `json:"device_code"`
+		User string `json:"user_code"`
+	}
+	if err := json.Unmarshal([]byte(b), &d); err != nil || !r.g.Approve(d.User, jane) {
+		t.Fatalf("%v %s", err, b)
+	}
+	token, _ := r.poll(app.ClientID, d.Code)["access_token"].(string)
+	list := func() int {
+		res, _ := r.do("GET", apiURL+"/orgs/acme/packages/container/app/versions", "Bearer "+token, "", "")
+		return res.StatusCode
+	}
+	if code := list(); token == "" || code != 403 {
+		t.Errorf("not installed: %d", code)
+	}
+	app.Install("acme", github.Read)
+	if code := list(); code != 200 {
+		t.Errorf("installed: %d", code)
+	}
+	res, b := r.do("DELETE", apiURL+"/orgs/acme/packages/container/app", "Bearer "+token, "", "")
+	r.expect("delete with read", res, b, 403, "by integration")
+}

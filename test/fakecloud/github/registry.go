@@ -164,6 +164,9 @@ func (g *GitHub) denied(t *Token, op fakecloud.Op) string {
 	case actions:
 		return g.deniedJob(t, p, op, need, verb)
 	}
+	if t.kind == userToken && t.client.app.levelAt(op.Repository) < need {
+		return "denied"
+	}
 	scope := ReadPackages
 	if need == Write {
 		scope = WritePackages
@@ -198,6 +201,17 @@ func (g *GitHub) deniedJob(t *Token, p *Package, op fakecloud.Op, need Level, ve
 func (t *Token) reaches(name string) bool {
 	part := strings.Split(name, "/")
 	return len(t.repos) == 0 || len(part) > 1 && slices.Contains(t.repos, part[1])
+}
+
+// levelAt is what an App may do with a package: a person who acts through it
+// may do no more.
+func (a *App) levelAt(name string) Level {
+	for _, in := range a.in {
+		if strings.EqualFold(in.Owner, owner(name)) && !in.suspended && (&Token{repos: in.repos}).reaches(name) {
+			return in.level
+		}
+	}
+	return None
 }
 
 // owns reports whether the person may use the packages of the owner.
