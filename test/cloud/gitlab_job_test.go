@@ -6,6 +6,8 @@ package cloud
 
 import (
 	"encoding/json"
+	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -15,6 +17,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/regmint/regmint/test/fakecloud"
 	"github.com/regmint/regmint/test/fakecloud/gitlab"
@@ -67,7 +71,7 @@ func TestGitLabTokenOfAJobIsNarrowedAndEndsWithIt(t *testing.T) {
 }
 
 // api calls GitLab's API with a header.
-func (r *gitlabRig) api(method, path, header, value string) int {
+func (r *gitlabRig) api(method, path, header, value string) (status int, body []byte) {
 	r.t.Helper()
 	q, err := http.NewRequestWithContext(r.t.Context(), method, "https://"+r.gl.Host()+"/api/v4"+path, http.NoBody)
 	if err != nil {
@@ -78,36 +82,95 @@ func (r *gitlabRig) api(method, path, header, value string) int {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	_ = res.Body.Close()
-	return res.StatusCode
+	defer func() { _ = res.Body.Close() }()
+	if body, err = io.ReadAll(res.Body); err != nil {
+		r.t.Fatal(err)
+	}
+	return res.StatusCode, body
+}
+
+// cleans pushes acme/app:1 and deletes its tag by the API with a token.
+func (r *gitlabRig) cleans(header, token string) error {
+	r.t.Helper()
+	job := r.app.Job(r.jane)
+	if err := r.pushAs(r.image(), gitlab.JobUser, job.Token); err != nil {
+		return err
+	}
+	path := "/projects/" + url.PathEscape("acme/app") + "/registry/repositories"
+	status, body := r.api(http.MethodGet, path, header, token)
+	var list []struct {
+		ID   int    `json:"id"`
+		Path string `json:"path"`
+	}
+	if err := json.Unmarshal(body, &list); status != http.StatusOK || err != nil || len(list) != 1 {
+		return fmt.Errorf("list: %d %s", status, body)
+	}
+	if status, body = r.api(http.MethodDelete, fmt.Sprintf("%s/%d/tags/1", path, list[0].ID), header, token); status != http.StatusOK || len(r.gl.Tags("acme/app")) != 0 {
+		return fmt.Errorf("delete: %d %s, left %v", status, body, r.gl.Tags("acme/app"))
+	}
+	return nil
 }
 
 func TestGitLabNativeTokensCleanUp(t *testing.T) {
 	r := newGitLab(t, gitlab.Options{})
+	target := r.gl.Registry() + "/acme/app=delete"
+	native := func(w *world) string {
+		return strings.TrimSpace(w.must("regmint", "get", target, "--native", "--format", "bare"))
+	}
 	r.configure(r.account(r.secret(r.jane.Token(gitlab.TokenSpec{Scopes: []string{gitlab.API}}).Secret)))
-	r.pushPull(r.image())
-	token := strings.TrimSpace(r.must("regmint", "get", r.gl.Registry()+"/acme/app=delete", "--native", "--format", "bare"))
-	path := "/projects/" + url.PathEscape("acme/app") + "/registry/repositories"
-	if s := r.api(http.MethodGet, path, "PRIVATE-TOKEN", token); s != 200 {
-		t.Errorf("list: %d", s)
+	if err := r.cleans("PRIVATE-TOKEN", native(r.world)); err != nil {
+		t.Errorf("a personal token: %v", err)
 	}
-	job := r.app.Job(r.jane)
-	other := r.with(job.Env()...)
+	r.borrow().LogIn(t, r.glabDir(), r.jane)
+	r.configure(r.account("glab = true"))
+	if err := r.cleans("Authorization", "Bearer "+native(r.world)); err != nil {
+		t.Errorf("the login of glab: %v", err)
+	}
 	r.configure()
-	token = strings.TrimSpace(other.must("regmint", "get", r.gl.Registry()+"/acme/app=delete", "--native", "--format", "bare"))
-	if s := r.api(http.MethodGet, path, "JOB-TOKEN", token); s != 200 {
-		t.Errorf("list with the job's token: %d", s)
+	job := r.with(r.app.Job(r.jane).Env()...)
+	if err := r.cleans("JOB-TOKEN", native(job)); err != nil {
+		t.Errorf("the job's token: %v", err)
 	}
-	if x := other.run("regmint", "get", r.gl.Registry()+"/acme/other=delete", "--native"); x.code != 7 || !strings.Contains(x.err, "own project") {
+	if x := job.run("regmint", "get", r.gl.Registry()+"/acme/other=delete", "--native"); x.code != 7 || !strings.Contains(x.err, "own project") {
 		t.Errorf("another project with the job's token: %s", x)
 	}
 	r.configure(r.account(r.secret(r.jane.Token(gitlab.TokenSpec{Scopes: registryScopes}).Secret)))
 	before := r.cloud.Count(func(q fakecloud.Request) bool { return strings.Contains(q.Path, "/registry/") })
-	if x := r.regmint("get", r.gl.Registry()+"/acme/app=delete", "--native"); x.code != 7 || !strings.Contains(x.err, "scope api") || !strings.Contains(x.err, "read_registry") {
+	if x := r.regmint("get", target, "--native"); x.code != 7 || !strings.Contains(x.err, "scope api") || !strings.Contains(x.err, "read_registry") {
 		t.Errorf("without the scope: %s", x)
 	}
 	if n := r.cloud.Count(func(q fakecloud.Request) bool { return strings.Contains(q.Path, "/registry/") }); n != before {
 		t.Error("GitLab was asked to clean up")
+	}
+}
+
+// Clients such as werf delete at the registry, with what docker's configuration
+// has: a token with api, or the job's token in its own project.
+func TestGitLabImagesAreDeletedByThoseWhoMay(t *testing.T) {
+	r := newGitLab(t, gitlab.Options{})
+	env := r.app.Job(r.jane).Env()
+	for name, tt := range map[string]struct {
+		scopes []string // of a personal token; nil: the job's
+		may    bool
+	}{"a token with api": {[]string{gitlab.API}, true}, "a token for the registry": {registryScopes, false}, "a job": {nil, true}} {
+		var own []string
+		r.configure()
+		if tt.scopes != nil {
+			r.configure(r.account(r.secret(r.jane.Token(gitlab.TokenSpec{Scopes: tt.scopes}).Secret)))
+		} else {
+			own = env
+		}
+		if err := r.push(r.image(), env...); err != nil {
+			t.Fatal(err)
+		}
+		img, err := remote.Head(r.ref(r.image()), r.options(own...)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = remote.Delete(r.ref(r.gl.Registry()+"/acme/app@"+img.Digest.String()), r.options(own...)...)
+		if (err == nil) != tt.may || !tt.may && status(err) != http.StatusUnauthorized {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
