@@ -97,26 +97,29 @@ func TestSecretsHandedOutAreForgottenAfterADay(t *testing.T) {
 }
 
 func TestAPeerThatDoesNotReadKeepsNobodyWaiting(t *testing.T) {
-	ours, theirs := net.Pipe()
-	defer theirs.Close()
-	c := &peerConn{Conn: ours, patrol: newPatrol(0, nil)}
-	c.patrol.add(c)
-	done := make(chan error, 1)
-	go func() {
-		_, err := c.Write([]byte("an answer"))
-		done <- err
-	}()
-	eventually(t, "it writes", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return !c.read.IsZero() })
-	c.enforce(time.Now().Add(writeLimit - time.Second))
-	select {
-	case err := <-done:
-		t.Fatalf("ended before its time: %v", err)
-	case <-time.After(20 * time.Millisecond):
-	}
-	c.enforce(time.Now().Add(writeLimit + time.Second))
-	if err := <-done; !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Error(err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		defer theirs.Close()
+		c := &peerConn{Conn: ours, patrol: newPatrol(0, nil)}
+		c.patrol.add(c)
+		done := make(chan error, 1)
+		go func() {
+			_, err := c.Write([]byte("an answer"))
+			done <- err
+		}()
+		synctest.Wait()
+		c.enforce(time.Now().Add(writeLimit))
+		synctest.Wait()
+		select {
+		case err := <-done:
+			t.Fatalf("ended before its time: %v", err)
+		default:
+		}
+		c.enforce(time.Now().Add(writeLimit + time.Millisecond))
+		if err := <-done; !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Error(err)
+		}
+	})
 }
 
 func TestAJobSeesItsOwnCredentialsAlone(t *testing.T) {

@@ -382,6 +382,7 @@ func TestMalformedRequestsAreClosedWithoutEcho(t *testing.T) { // H82-H85
 }
 
 func TestTenThousandGetsOfFortyIdentitiesAreFortyMints(t *testing.T) {
+	t.Parallel()
 	s := serve(t)
 	const hosts, gets, workers = 20, 10000, 64
 	var wg sync.WaitGroup

@@ -18,6 +18,7 @@ import (
 // A program that is run for a token, and a session that is renewed, write the
 // files that tell of another login.
 func TestFileThatASourceWritesItselfCallsForNoNewMint(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "session.json")
 	r := newRig(t)
 	r.amb.watches = []string{file}
