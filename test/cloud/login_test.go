@@ -93,6 +93,10 @@ func TestADockerLoginToGhcrIsOfGitHub(t *testing.T) {
 	if x := r.regmint("get", ghcr, "--native"); x.code == 0 {
 		t.Errorf("%s", x)
 	}
+	if x := r.feed(pat.Secret, "regmint", "login", ghcr, "--provider", "github", "-u", "jane", "--password-stdin", "--no-wire"); x.code != 0 {
+		t.Fatalf("%s", x)
+	}
+	r.savedAs("github")
 	r.must("regmint", "logout", ghcr)
 	// The token alone says who it is.
 	if x := r.feed(pat.Secret, "regmint", "login", ghcr, "--password-stdin", "--no-wire"); x.code != 0 || !strings.Contains(x.err, "logged in to ghcr.io as jane") || !strings.Contains(x.err, "valid until ") {
