@@ -221,13 +221,6 @@ func parrot(t testing.TB, ca *CA) string {
 	return l.Addr().String()
 }
 
-// refused is a port nobody listens on.
-func refused(t testing.TB, _ *CA) string {
-	l := listen(t)
-	_ = l.Close()
-	return l.Addr().String()
-}
-
 func listen(t testing.TB) net.Listener {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
