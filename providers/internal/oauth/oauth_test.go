@@ -266,9 +266,19 @@ func TestSecondsAreReadOnlyWhereTheyAreSome(t *testing.T) {
 		want time.Duration
 		ok   bool
 	}{
-		{json.Number("300"), 5 * time.Minute, true}, {"300", 5 * time.Minute, true}, {json.Number("1.5"), 1500 * time.Millisecond, true},
-		{json.Number("0"), 0, true}, {json.Number("-5"), -time.Second, true}, {json.Number("1e300"), 0, false}, {json.Number("1e999"), 0, false},
-		{"NaN", 0, false}, {"Inf", 0, false}, {"5 minutes", 0, false}, {"", 0, false}, {nil, 0, false}, {true, 0, false},
+		{json.Number("300"), 5 * time.Minute, true},
+		{"300", 5 * time.Minute, true},
+		{json.Number("1.5"), 1500 * time.Millisecond, true},
+		{json.Number("0"), 0, true},
+		{json.Number("-5"), -time.Second, true},
+		{json.Number("1e300"), 0, false},
+		{json.Number("1e999"), 0, false},
+		{"NaN", 0, false},
+		{"Inf", 0, false},
+		{"5 minutes", 0, false},
+		{"", 0, false},
+		{nil, 0, false},
+		{true, 0, false},
 	} {
 		if got, ok := oauth.Seconds(c.in); got != c.want || ok != c.ok {
 			t.Errorf("%v: %v %v", c.in, got, ok)
