@@ -76,8 +76,8 @@ func wider(gs []providers.Grant) bool {
 // prefix begins the names of everything made for a job.
 func prefix(job string) string { return "regmint-" + job + "-" }
 
-// name is that of a token of a shape for a request; it follows from the two alone.
-func name(r providers.Request, sh shape) string {
+// tokenName is that of a token of a shape for a request; it follows from the two alone.
+func tokenName(r providers.Request, sh shape) string {
 	sum := sha256.Sum256([]byte(fmt.Sprint(r.Host, " ", sh.level, " ", sh.scopes)))
 	return prefix(r.Job) + hex.EncodeToString(sum[:4])
 }
@@ -113,7 +113,7 @@ func (s *jobSource) covers(r providers.Request) error {
 		return nil
 	}
 	if out, ok := outside(r, at); ok {
-		return s.fail(r.Host, providers.Denied, "", fmt.Errorf("%s is outside of %s, where this account makes its tokens", out, s.place()))
+		return s.fail(r.Host, providers.Denied, "name a repository in it, or another account", fmt.Errorf("%s is outside of %s, where this account makes its tokens", out, s.place()))
 	}
 	return nil
 }
@@ -218,7 +218,7 @@ func (s *jobSource) create(ctx context.Context, r providers.Request, maker token
 	err = s.call(ctx, call{
 		host: r.Host, what: "make a token for the job", method: http.MethodPost, path: s.path(), as: maker, into: &i,
 		body: map[string]any{
-			"name": name(r, sh), "description": "made by regmint for one job", "scopes": sh.scopes, "access_level": sh.level,
+			"name": tokenName(r, sh), "description": "made by regmint for one job", "scopes": sh.scopes, "access_level": sh.level,
 			"expires_at": end.Format(time.DateOnly),
 		},
 	})

@@ -89,7 +89,7 @@ func (s *source) needsAPI(h providers.Host, scopes []string) error {
 	case s.plan.kind == byDevice, s.plan.perJob() && len(s.plan.Scopes) > 0:
 		hint = "add api to the account's scopes"
 	}
-	return s.fail(h, providers.Denied, hint, fmt.Errorf("the registry's API needs the scope api, and the token has %s", list(scopes)))
+	return s.fail(h, providers.Denied, hint, fmt.Errorf("the registry's API needs the scope api, and the token has %s", scopeList(scopes)))
 }
 
 // ownProject refuses what a job's token is known not to reach.

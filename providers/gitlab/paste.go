@@ -72,9 +72,9 @@ func (s *source) fits(h providers.Host, t token) error {
 	}
 	switch {
 	case s.plan.perJob() && !has():
-		return s.fail(h, providers.Denied, "make a token with the scope api", fmt.Errorf("making tokens for jobs needs the scope api, and the token has %s", list(t.scopes)))
+		return s.fail(h, providers.Denied, "make a token with the scope api", fmt.Errorf("making tokens for jobs needs the scope api, and the token has %s", scopeList(t.scopes)))
 	case s.account.Rotate > 0 && !has(scopeSelf):
-		return s.fail(h, providers.Denied, "make a token with self_rotate as well", fmt.Errorf("rotation needs the scope self_rotate or api, and the token has %s", list(t.scopes)))
+		return s.fail(h, providers.Denied, "make a token with self_rotate as well", fmt.Errorf("rotation needs the scope self_rotate or api, and the token has %s", scopeList(t.scopes)))
 	}
 	return nil
 }

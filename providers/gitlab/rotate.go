@@ -51,7 +51,7 @@ func (s *source) rotatable(ctx context.Context, old providers.Secret) (info, err
 		return i, err
 	}
 	if !slices.Contains(i.Scopes, scopeAPI) && !slices.Contains(i.Scopes, scopeSelf) {
-		return i, s.fail(h, providers.Denied, "make a token with self_rotate as well", fmt.Errorf("rotation needs the scope self_rotate or api, and the token has %s", list(i.Scopes)))
+		return i, s.fail(h, providers.Denied, "make a token with self_rotate as well", fmt.Errorf("rotation needs the scope self_rotate or api, and the token has %s", scopeList(i.Scopes)))
 	}
 	return i, nil
 }

@@ -78,7 +78,7 @@ func (s *source) allows(ctx context.Context, r providers.Request, t token) error
 	if n.met(t.scopes) {
 		return nil
 	}
-	return s.fail(r.Host, providers.Denied, s.widen(r.Host, n), fmt.Errorf("%s, and the token has %s", n.what, list(t.scopes)))
+	return s.fail(r.Host, providers.Denied, s.widen(r.Host, n), fmt.Errorf("%s, and the token has %s", n.what, scopeList(t.scopes)))
 }
 
 // widen is how the account gets what n takes.
@@ -94,7 +94,7 @@ func (s *source) widen(h providers.Host, n need) string {
 
 var errProjectProxy = errors.New("a project's token does not open the Dependency Proxy")
 
-func list(scopes []string) string {
+func scopeList(scopes []string) string {
 	if len(scopes) == 0 {
 		return "no scope"
 	}
