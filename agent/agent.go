@@ -77,6 +77,7 @@ func New(o Options) (*Agent, error) {
 		endCore()
 		return nil, err
 	}
+	core.jobDir = o.Paths.JobDir
 	a := &Agent{o: o, core: core, jobs: newLeases(), ctx: ctx, cancel: cancel, endCore: endCore, handed: make(chan struct{})}
 	a.patrol = newPatrol(maxConns(), a.jobs.count)
 	a.started = core.now()

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -62,6 +63,8 @@ type Core struct {
 	asked    map[providers.Host]time.Time // hosts asked for under wildcards
 	erased   map[providers.Host]time.Time
 	revoked  *revocations
+	machine  string                  // a name for this one
+	jobDir   func(job string) string // where a job is; nil: there are none
 	limits   limits
 	settled  map[string]time.Time // interrupted rotations asked about
 	reloadMu sync.Mutex
@@ -103,6 +106,7 @@ func NewCore(ctx context.Context, o CoreOptions) (*Core, error) {
 	_, _ = rand.Read(c.salt[:])
 	c.limits.known = map[minter.ID]knownLimit{}
 	c.revoked = newRevocations(c)
+	c.machine, _ = os.Hostname()
 	c.mint = minter.New(ctx, minter.Config{Now: o.Clock, Log: o.Log})
 	s, err := c.load(true)
 	if err != nil {

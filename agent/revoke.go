@@ -43,6 +43,10 @@ type made struct {
 	Job       string            `json:"job"`
 	Created   time.Time         `json:"created"`
 	ExpiresAt time.Time         `json:"expires_at,omitzero"`
+	// Where the job is: agents of other directories and machines may share the
+	// state directory.
+	Dir     string `json:"dir,omitempty"`
+	Machine string `json:"machine,omitempty"`
 	// Sealed are those that can be taken back with themselves alone.
 	Sealed []sealed `json:"sealed,omitempty"`
 
@@ -99,6 +103,9 @@ func (v *revocations) begin(src *source, r providers.Request) (*made, error) {
 	m := v.entries[file]
 	if m == nil {
 		m = &made{Schema: 1, Account: src.account.Name, Provider: src.account.Provider, Host: r.Host, Grants: r.Grants, Job: r.Job, Created: v.c.now().UTC(), file: file}
+		if m.Machine = v.c.machine; v.c.jobDir != nil {
+			m.Dir = v.c.jobDir(r.Job)
+		}
 		m.follow(filepath.Join(v.c.revokeDir(), file))
 		if sl, ok := src.Source.(providers.Sealer); ok {
 			m.ExpiresAt = later(m.ExpiresAt, v.c.now().Add(sl.Lives()))

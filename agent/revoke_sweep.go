@@ -91,7 +91,7 @@ func (v *revocations) due(lives func(job string) bool) map[string][]*made {
 	defer v.mu.Unlock()
 	out := map[string][]*made{}
 	for _, m := range v.entries {
-		if !m.over && m.minting == 0 && !lives(m.Job) {
+		if !m.over && m.minting == 0 && !lives(m.Job) && !v.livesElsewhere(m) {
 			m.over = true
 		}
 		wait := m.next.Sub(v.c.now())
@@ -108,6 +108,30 @@ func (v *revocations) due(lives func(job string) bool) map[string][]*made {
 		})
 	}
 	return out
+}
+
+// livesElsewhere reports a job whose wrapper holds it in another runtime
+// directory, or which may live on another machine: until what it got has ended.
+func (v *revocations) livesElsewhere(m *made) bool {
+	if m.src != nil {
+		return false
+	}
+	if m.Machine != "" && m.Machine != v.c.machine {
+		return v.c.now().Before(m.end())
+	}
+	if !filepath.IsAbs(m.Dir) {
+		return false
+	}
+	held, err := configdir.LockHeld(m.Dir)
+	return held || err != nil
+}
+
+// end is when what was made has ended by itself.
+func (m *made) end() time.Time {
+	if m.ExpiresAt.IsZero() {
+		return m.Created.Add(revokeKeep)
+	}
+	return m.ExpiresAt
 }
 
 // resting reports that the account of m has just not answered; v.mu is held.
@@ -166,11 +190,7 @@ func (v *revocations) try(ctx context.Context, m *made) {
 		v.remove(m)
 		return
 	}
-	end := m.Created.Add(revokeKeep)
-	if !m.ExpiresAt.IsZero() {
-		end = m.ExpiresAt
-	}
-	if !v.c.now().Before(end) {
+	if !v.c.now().Before(m.end()) {
 		v.c.o.Log.Warn("what was made for a job is not taken back; it ends by itself", "host", m.Host.String(), "job", m.Job)
 		v.remove(m)
 		return

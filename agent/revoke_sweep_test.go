@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/regmint/regmint/agent/api"
+	"github.com/regmint/regmint/configdir"
 )
 
 // entry writes what an agent before left of a job, and makes its robot.
@@ -174,5 +175,41 @@ func TestAClockThatWasWrongDoesNotKeepWhatIsToBeTakenBack(t *testing.T) {
 	c.revoked.sweep(t.Context(), nobodyLives)
 	if r.robots.count() != 0 || r.journal() != 0 {
 		t.Fatalf("%d robots, %d entries: it waits for 2040", r.robots.count(), r.journal())
+	}
+}
+
+// Two agents may share the state directory: one of a login, one of cron, with
+// runtime directories of their own, or on two machines with one home.
+func TestAJobOfAnotherAgentKeepsWhatWasMadeForIt(t *testing.T) {
+	t.Parallel()
+	r := newRobotRig(t)
+	dir := short(t)
+	first := r.agent()
+	first.jobDir = func(id string) string { return filepath.Join(dir, id) }
+	j := r.open(first)
+	held, err := configdir.Create(dir, j.id)
+	mustDo(t, err)
+	getIn(t, first, j, api.OK)
+	second := r.agent()
+	second.revoked.sweep(t.Context(), nobodyLives)
+	if r.robots.count() != 1 || r.journal() != 1 {
+		t.Fatalf("%d robots, %d entries of a job that lives", r.robots.count(), r.journal())
+	}
+	mustDo(t, held.Close()) // its wrapper is gone, and its agent with it
+	elsewhere := r.agent()
+	elsewhere.machine = "another one"
+	elsewhere.revoked.sweep(t.Context(), nobodyLives)
+	if r.robots.count() != 1 || r.journal() != 1 {
+		t.Fatalf("%d robots, %d entries of a job that may live on another machine", r.robots.count(), r.journal())
+	}
+	second.revoked.sweep(t.Context(), nobodyLives)
+	if r.robots.count() != 0 || r.journal() != 0 {
+		t.Fatalf("%d robots, %d entries", r.robots.count(), r.journal())
+	}
+	getIn(t, first, r.open(first), api.OK)
+	r.later(2 * time.Hour) // it has ended by itself
+	elsewhere.revoked.sweep(t.Context(), nobodyLives)
+	if r.journal() != 0 {
+		t.Fatal("an entry of another machine is kept for ever")
 	}
 }
