@@ -41,6 +41,8 @@ func TestAClockThatIsHoursOffEndsNoToken(t *testing.T) {
 		if c.Life().Round(time.Minute) != 5*time.Minute {
 			t.Errorf("%s off: a token of %s", off, c.Life())
 		}
+		r.runner(subject) // its identity tokens live for minutes
+		r.works(r.open(r.connected(con)), "acme/app=push")
 		n, err := r.open(r.as("acme", r.acme.OAT(hub.RepoAdmin).Secret)).MintNative(t.Context(), request(t))
 		if err != nil || n.Life().Round(time.Minute) != 10*time.Minute {
 			t.Errorf("%s off: a token of the API of %s, %v", off, n.Life(), err)
