@@ -53,16 +53,15 @@ func TestAGhThatDoesNotAnswerIsALineEach(t *testing.T) {
 		kind  providers.Kind
 		parts []string
 	}{
-		"before auth token": {fake.GhWithoutToken, providers.Misconfigured, []string{"gh is too old", "update it"}},
-		"before --user":     {fake.GhWithoutUser, providers.Misconfigured, []string{"gh is too old", "update it"}},
-		"a broken file":     {fakecloud.Fail("failed to read configuration: invalid config file"), providers.Unavailable, []string{"see: gh auth status -h github.com"}},
-		"a page":            {fakecloud.Result{Stdout: "<html>\n<p>gho_" + strings.Repeat("j", 36) + "</p>\n"}, providers.Unavailable, []string{"no token", "see: gh auth token -h github.com"}},
-		"two tokens":        {fakecloud.Result{Stdout: "gho_" + strings.Repeat("j", 36) + "\ngho_" + strings.Repeat("k", 36) + "\n"}, providers.Unavailable, []string{"no token"}},
-		"escapes":           {fakecloud.Result{Stdout: "\x1b[31mgho_x\x1b[0m\n"}, providers.Unavailable, []string{"no token"}},
-		"nothing":           {fakecloud.Result{Stdout: "\n"}, providers.LoginRequired, []string{"gh is not logged in to github.com"}},
-		"a word":            {fakecloud.Result{Stdout: "none\n"}, providers.LoginRequired, []string{"gh login is not valid any more"}},
-		"a fine-grained token": {fakecloud.Result{Stdout: w.jane.FineGrained().Secret}, providers.Misconfigured,
-			[]string{"no fine-grained tokens", "run: gh auth login -h github.com"}},
+		"before auth token":    {fake.GhWithoutToken, providers.Misconfigured, []string{"gh is too old", "update it"}},
+		"before --user":        {fake.GhWithoutUser, providers.Misconfigured, []string{"gh is too old", "update it"}},
+		"a broken file":        {fakecloud.Fail("failed to read configuration: invalid config file"), providers.Unavailable, []string{"see: gh auth status -h github.com"}},
+		"a page":               {fakecloud.Result{Stdout: "<html>\n<p>gho_" + strings.Repeat("j", 36) + "</p>\n"}, providers.Unavailable, []string{"no token", "see: gh auth token -h github.com"}},
+		"two tokens":           {fakecloud.Result{Stdout: "gho_" + strings.Repeat("j", 36) + "\ngho_" + strings.Repeat("k", 36) + "\n"}, providers.Unavailable, []string{"no token"}},
+		"escapes":              {fakecloud.Result{Stdout: "\x1b[31mgho_x\x1b[0m\n"}, providers.Unavailable, []string{"no token"}},
+		"nothing":              {fakecloud.Result{Stdout: "\n"}, providers.LoginRequired, []string{"gh is not logged in to github.com"}},
+		"a word":               {fakecloud.Result{Stdout: "none\n"}, providers.LoginRequired, []string{"gh login is not valid any more"}},
+		"a fine-grained token": {fakecloud.Result{Stdout: w.jane.FineGrained().Secret}, providers.Misconfigured, []string{"no fine-grained tokens", "run: gh auth login -h github.com"}},
 	} {
 		gh.Break(&x.broke)
 		_, err := w.open(&github.Options{GH: true, GHUser: "jane"}, "").Mint(t.Context(), w.request())
