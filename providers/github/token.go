@@ -26,6 +26,7 @@ const (
 	byJob
 	byGH
 	byDevice
+	byApp
 )
 
 // login is a token and what is known of it.
@@ -240,6 +241,8 @@ func (s *source) again(h providers.Host, at site, l login) string {
 		return "run: gh auth login -h " + at.web + " -s read:packages,write:packages"
 	case byJob:
 		return "its job is over, or GITHUB_TOKEN holds something else"
+	case byApp:
+		return "run: regmint refresh " + h.String()
 	}
 	return "run: regmint login " + h.String()
 }

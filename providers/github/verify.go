@@ -106,6 +106,10 @@ func (s *source) mayDelete(ctx context.Context, r providers.Request, at site, c 
 func (s *source) loginOf(c providers.Credential) login {
 	l := login{secret: c.Secret, user: c.Username, origin: "token"}
 	switch text := c.Secret.Reveal(); {
+	case !s.options.PrivateKey.IsZero():
+		l.by, l.origin = byApp, "token of the App"
+	case strings.HasPrefix(text, prefixInstallation):
+		l.by, l.origin = byJob, "GITHUB_TOKEN"
 	case s.options.GH:
 		l.by, l.origin = byGH, "gh login"
 	case strings.HasPrefix(text, prefixOAuth), strings.HasPrefix(text, prefixUser):
@@ -115,29 +119,11 @@ func (s *source) loginOf(c providers.Credential) login {
 }
 
 // denied says what the registry does not: whether the token lives, which scope
-// it lacks, who else has a say.
+// it lacks, who else has a say. A token that belongs to nobody is not told who
+// it is, and that it lives.
 func (s *source) denied(ctx context.Context, r providers.Request, at site, c providers.Credential, e *providers.Error) error {
 	out := *e
-	text := c.Secret.Reveal()
-	switch {
-	case !s.options.PrivateKey.IsZero():
-		out.Hint = "GitHub is reported to deny private images to Apps; use GITHUB_TOKEN or a classic token"
-		return &out
-	case strings.HasPrefix(text, prefixInstallation):
-		out.Hint = "needs permissions: packages: write, and its repository under Manage Actions access"
-		if !slices.ContainsFunc(r.Grants, func(g providers.Grant) bool { return g.Access.Has(providers.Push) }) {
-			out.Hint = strings.Replace(out.Hint, "write", "read", 1)
-		}
-		return &out
-	}
 	l := s.loginOf(c)
-	sso := "https://" + at.web + "/settings/tokens"
-	switch l.by {
-	case byGH:
-		sso = "run: gh auth refresh -h " + at.web
-	case byDevice:
-		sso = "run: regmint login " + r.Host.String()
-	}
 	p, err := s.whoAmI(ctx, r.Host, at, l)
 	switch {
 	case err == nil:
@@ -149,6 +135,22 @@ func (s *source) denied(ctx context.Context, r providers.Request, at site, c pro
 	case providers.KindOf(err) == providers.LoginRequired:
 		return err
 	}
-	out.Hint = "it lacks the right, or single sign-on: " + sso
+	const lacks = "it lacks the right, or single sign-on: "
+	switch l.by {
+	case byApp:
+		out.Hint = "GitHub is reported to deny private images to Apps; use GITHUB_TOKEN or a classic token"
+	case byJob:
+		need := "read"
+		if slices.ContainsFunc(r.Grants, func(g providers.Grant) bool { return g.Access.Has(providers.Push) }) {
+			need = "write"
+		}
+		out.Hint = "needs permissions: packages: " + need + ", and its repository under Manage Actions access"
+	case byGH:
+		out.Hint = lacks + "run: gh auth refresh -h " + at.web
+	case byDevice:
+		out.Hint = lacks + "run: regmint login " + r.Host.String()
+	default:
+		out.Hint = lacks + "https://" + at.web + "/settings/tokens"
+	}
 	return &out
 }

@@ -109,3 +109,22 @@ func TestDeletingIsAskedOfTheAPIAndNotOfTheRegistry(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestADeadTokenOfAJobOrAnAppIsNoLackOfRights(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	app, _ := w.minter()
+	c := w.mint(app)
+	if err := app.(providers.Revoker).Revoke(t.Context(), w.request(), c); err != nil {
+		t.Fatal(err)
+	}
+	err := app.(providers.Verifier).Verify(t.Context(), w.request(), c)
+	w.refused(err, providers.LoginRequired, "token of the App is not valid any more", "run: regmint refresh ghcr.io")
+	job := w.g.Job("acme/app", w.jane, fake.Write)
+	w.ambient(job.Env()...)
+	s := w.open(&github.Options{}, "")
+	c = w.mint(s)
+	job.End()
+	err = s.(providers.Verifier).Verify(t.Context(), w.request(), c)
+	w.refused(err, providers.LoginRequired, "GITHUB_TOKEN is not valid any more", "its job is over")
+}
