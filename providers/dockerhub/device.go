@@ -20,8 +20,9 @@ import (
 const apiAudience = "https://hub.docker.com"
 
 // checkedFor is how long a secret made by a device login is handed out before
-// the registry is asked about it again.
-const checkedFor = time.Hour
+// the registry is asked about it again: one in use is renewed when two fifths of
+// that have passed, so every ten minutes, as for other long-lived secrets.
+const checkedFor = 25 * time.Minute
 
 // oauth is the docker command's application at Docker's OAuth tenant (docker/cli
 // internal/oauth).

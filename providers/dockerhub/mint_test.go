@@ -219,6 +219,7 @@ func TestOptionsThatCannotWorkAreRefusedAtOnce(t *testing.T) {
 		"device from a variable": {o: Options{Identity: "device"}, edit: func(a *providers.Account) { a.Password = env }, want: "keyring"},
 		"http endpoint":          {edit: func(a *providers.Account) { a.Endpoint = "http://hub.example" }, want: "endpoint is no https URL"},
 		"login endpoint":         {o: Options{LoginEndpoint: "login.docker.com"}, want: "login_endpoint is no https URL"},
+		"plain_http":             {edit: func(a *providers.Account) { a.Username, a.Password, a.PlainHTTP = "jane", env, true }, want: "https alone"},
 		"rotate":                 {edit: func(a *providers.Account) { a.Username, a.Password, a.Rotate = "jane", env, 1 }, want: "rotate has no meaning"},
 	} {
 		a := account(func(a *providers.Account) { a.Options = &c.o })
