@@ -193,17 +193,24 @@ func TestGitLabNativeTokenOfAJobEndsWithIt(t *testing.T) {
 // The journal outlives the agent that wrote it, and names find what it lost.
 func TestGitLabTokensOfAKilledJobAreSwept(t *testing.T) {
 	for name, tt := range map[string]struct {
-		agent bool // is killed too
-		lost  bool // the answer to the making of a token
-	}{"the wrapper": {}, "the wrapper and the agent": {agent: true}, "with an answer lost": {agent: true, lost: true}} {
+		agent  bool // is killed too
+		lost   bool // the answer to the making of a token
+		native bool // the token is for the API
+	}{
+		"the wrapper": {}, "the wrapper and the agent": {agent: true}, "with an answer lost": {agent: true, lost: true},
+		"with a token for the API": {agent: true, native: true},
+	} {
 		t.Run(name, func(t *testing.T) {
 			r := newGitLab(t, gitlab.Options{})
 			r.maker()
 			if tt.lost {
 				r.gl.Lose(gitlab.CreateToken, 1)
 			}
-			cmd := exec.Command(r.find("regmint"), "run", "-q", "-r", r.gl.Registry()+"/acme/app=pull", "--", "sh", "-c",
-				"printf %s "+r.gl.Registry()+" | docker-credential-regmint get >/dev/null; touch "+r.path("asked")+"; exec sleep 60")
+			ask := "printf %s " + r.gl.Registry() + " | docker-credential-regmint get >/dev/null"
+			if tt.native {
+				ask = "regmint get " + r.gl.Registry() + "/acme/app=pull --native >/dev/null"
+			}
+			cmd := exec.Command(r.find("regmint"), "run", "-q", "-r", r.gl.Registry()+"/acme/app=pull", "--", "sh", "-c", ask+"; touch "+r.path("asked")+"; exec sleep 600")
 			cmd.Env, cmd.Dir, cmd.SysProcAttr = r.environ(), r.home, &syscall.SysProcAttr{Setpgid: true}
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
