@@ -175,7 +175,7 @@ func (c *Core) SaveLogin(ctx context.Context, l SavedLogin) (note string, err er
 	if note, err = store.SetNoted(ctx, st, ref, l.Secret); err != nil {
 		return "", storeError(l.Host, err)
 	}
-	c.loggedIn(ctx, st, ref)
+	c.SecretSaved(ctx, ref)
 	return note, c.put(ctx, l.Host, a)
 }
 
@@ -190,7 +190,7 @@ func (c *Core) SaveAccount(ctx context.Context, h providers.Host, a providers.Ac
 		if err != nil {
 			return "", storeError(h, err)
 		}
-		c.loggedIn(ctx, st, ref.Value)
+		c.SecretSaved(ctx, ref.Value)
 	}
 	a.Layer = providers.LayerSaved
 	return note, c.put(ctx, h, a)
@@ -215,7 +215,7 @@ func (c *Core) setSecret(ctx context.Context, s *snapshot, name string, secret p
 		return err
 	}
 	if err = st.Set(ctx, name, secret); err == nil {
-		c.loggedIn(ctx, st, name)
+		c.SecretSaved(ctx, name)
 	}
 	return err
 }

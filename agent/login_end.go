@@ -53,6 +53,8 @@ func (c *Core) Remove(ctx context.Context, a providers.Account) (Removed, error)
 	case keeps && st != nil:
 		if err = st.Delete(ctx, ref.Value); err != nil {
 			err = storeError(r.host, err)
+		} else {
+			c.SecretRemoved(ctx, ref.Value)
 		}
 		c.changed(r.host)
 	}

@@ -242,15 +242,24 @@ func (c *Core) maySettle(ref providers.SecretRef) bool {
 	return true
 }
 
-// loggedIn forgets a rotation that was lost: whoever logs in has answered it.
-// A schedule begins anew with the new secret.
-func (c *Core) loggedIn(ctx context.Context, st store.Store, name string) {
-	r := &rotation{c: c, ref: providers.SecretRef{Scheme: "keyring", Value: name}, store: st}
-	r.name, r.next = name, nextPrefix+rotationID(r.ref)
+// SecretSaved forgets, with a login that was put into the store, a rotation that
+// was lost: whoever logs in has answered it. A schedule begins anew.
+func (c *Core) SecretSaved(ctx context.Context, name string) {
+	st, err := c.state.Load().secrets()
+	if err != nil {
+		return
+	}
+	r := c.rotationOf(st, name)
 	if in, _ := c.readIntent(r.ref); in != nil && in.Step == stepLost {
 		r.clean(ctx)
 	}
 	c.begunAnew(r)
+}
+
+// rotationOf is that of an item of the store, whosever it is.
+func (c *Core) rotationOf(st store.Store, name string) *rotation {
+	ref := providers.SecretRef{Scheme: "keyring", Value: name}
+	return &rotation{c: c, ref: ref, store: st, name: name, next: nextPrefix + rotationID(ref)}
 }
 
 // begunAnew forgets what was known of a secret that another one replaced.
@@ -272,8 +281,7 @@ func (c *Core) SecretRemoved(ctx context.Context, name string) {
 	if err != nil {
 		return
 	}
-	r := &rotation{c: c, ref: providers.SecretRef{Scheme: "keyring", Value: name}, store: st}
-	r.name, r.next = name, nextPrefix+rotationID(r.ref)
+	r := c.rotationOf(st, name)
 	if c.interrupted(r.ref) {
 		r.clean(ctx)
 	}

@@ -235,7 +235,10 @@ func asUser(name string) string {
 // write puts the secret where the account looks for it.
 func (r *loginRun) write(ctx context.Context, t *trial) (note string, err error) {
 	if t.account.Layer == providers.LayerConfigured {
-		return store.SetNoted(ctx, r.local.store, t.ref.Value, t.secret)
+		if note, err = store.SetNoted(ctx, r.local.store, t.ref.Value, t.secret); err == nil {
+			r.local.SecretSaved(ctx, t.ref.Value)
+		}
+		return note, err
 	}
 	base, err := r.asSaved(t.account)
 	if err != nil {

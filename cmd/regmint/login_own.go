@@ -179,7 +179,10 @@ func (r *loginRun) keepOwn(ctx context.Context, t *trial, res providers.LoginRes
 		if r.local.err != nil {
 			return "", r.local.err
 		}
-		return store.SetNoted(ctx, r.local.store, t.ref.Value, t.secret)
+		if note, err = store.SetNoted(ctx, r.local.store, t.ref.Value, t.secret); err == nil {
+			r.local.SecretSaved(ctx, t.ref.Value)
+		}
+		return note, err
 	}
 	configured := t.account.Layer == providers.LayerConfigured
 	acc, err := r.ownSaved(t.account)
