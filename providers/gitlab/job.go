@@ -129,6 +129,9 @@ func outside(r providers.Request, path string) (repository string, ok bool) {
 	return "", false
 }
 
+// skewAllowed is how far two clocks may differ and be called the same.
+const skewAllowed = 5 * time.Minute
+
 // soon is how much of its life a token must have at least. It ends as a day
 // begins, so that all that are made on one day end together: one that is renewed
 // with more than this left would bring no later end, and one more bot user.
@@ -208,8 +211,15 @@ func (s *jobSource) make(ctx context.Context, r providers.Request, sh shape) (pr
 	if i.Token == "" || httpx.HasBreak(i.Token) {
 		return providers.Credential{}, s.fail(r.Host, providers.Unavailable, "", errors.New("GitLab made a token and did not tell it"))
 	}
+	end := i.expires()
+	if skew := now.Sub(i.Created); !end.IsZero() && !i.Created.IsZero() && skew.Abs() > skewAllowed {
+		end = end.Add(skew) // in the time of our clock, whoever's is wrong (H54)
+	}
+	if !end.IsZero() && !end.After(now) {
+		return providers.Credential{}, s.fail(r.Host, providers.Unavailable, "compare this machine's clock with GitLab's", errors.New("GitLab made a token that is over already"))
+	}
 	return providers.Credential{
-		Username: anyUser, Secret: providers.NewSecret(i.Token), IssuedAt: now, ExpiresAt: i.expires(), Wider: wider(r.Grants),
+		Username: anyUser, Secret: providers.NewSecret(i.Token), IssuedAt: now, ExpiresAt: end, Wider: wider(r.Grants),
 		Origin: "token for this job in " + httpx.Printable(s.place(), 100),
 	}, nil
 }

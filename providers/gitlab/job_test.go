@@ -242,6 +242,28 @@ func TestTokenMadeLateInTheDayLivesOnUnlessTheInstanceForbidsIt(t *testing.T) {
 	}
 }
 
+// H54.
+func TestTokenMadeByAWrongClockEndsByGitLabs(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, fake.Options{})
+	for _, wrong := range []time.Duration{-3 * time.Hour, 3 * time.Hour} {
+		r.deps.Now = func() time.Time { return r.cloud.Now().Add(wrong) }
+		s, _ := r.maker(gitlab.Options{})
+		c := r.mint(s, r.request("j"))
+		left := r.gl.Token(c.Secret.Reveal()).Expires().Sub(r.cloud.Now())
+		if d := c.ExpiresAt.Sub(r.deps.Now()) - left; d.Abs() > time.Hour {
+			t.Errorf("a clock %v off: lives %v longer than it does", wrong, d)
+		}
+	}
+	r.deps.Now = func() time.Time { return r.cloud.Now().AddDate(0, 0, -2) }
+	s, _ := r.maker(gitlab.Options{})
+	_, err := s.Mint(t.Context(), r.request("late"))
+	r.wantError(err, providers.Unavailable, "is over already", "clock")
+	if err := s.(providers.Sweeper).Sweep(t.Context(), r.request("late")); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestNativeTokenOfAJobIsItsOwn(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, fake.Options{})
