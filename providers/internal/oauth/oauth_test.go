@@ -39,6 +39,7 @@ type server struct {
 	interval  string // of device codes; 5 unless set
 	page      string // verification_uri; one of https unless set
 	keeps     bool   // the refresh token works on, and none is sent
+	during    func() // happens while a refresh is under way
 	code      string // error code in place of the one an answer has
 }
 
@@ -69,6 +70,9 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail("device_flow_disabled")
 	case r.FormValue("grant_type") == "refresh_token":
 		s.refreshes++
+		if s.during != nil {
+			s.during()
+		}
 		if s.busy != 0 {
 			fail(strconv.Itoa(s.busy))
 			return

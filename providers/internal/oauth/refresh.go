@@ -195,8 +195,21 @@ func (c Client) refresh(ctx context.Context, d providers.Deps, ref providers.Sec
 	}
 	p := c.Keep(t, old.User)
 	p.Made = old.Made
+	return c.settle(ctx, d, ref, old, p)
+}
+
+// settle saves p in the place of old. Where somebody logged in anew or out
+// meanwhile, what they left is what counts.
+func (c Client) settle(ctx context.Context, d providers.Deps, ref providers.SecretRef, old, p Pair) (Pair, error) {
+	now, err := c.stored(ctx, d, ref)
+	switch kind := providers.KindOf(err); {
+	case err == nil && (now.Access != old.Access || now.Refresh != old.Refresh):
+		return now, nil
+	case kind == providers.LoginRequired, kind == providers.Misconfigured:
+		return old, err
+	}
 	if err := c.keep(ctx, d, ref, p); err != nil {
-		return old, c.fail(providers.Unavailable, "run: regmint login "+c.Host.String(), fmt.Errorf("the refreshed login of %s could not be saved: %w", c.Product, err))
+		return old, c.fail(providers.Unavailable, "run: regmint login "+c.Host.String(), fmt.Errorf("the login of %s could not be saved: %w", c.Product, err))
 	}
 	return p, nil
 }
@@ -225,17 +238,15 @@ func (c Client) Update(ctx context.Context, d providers.Deps, ref providers.Secr
 		return Pair{}, c.fail(providers.Unavailable, "", err)
 	}
 	defer unlock()
-	p, err := c.stored(ctx, d, ref)
+	was, err := c.stored(ctx, d, ref)
 	if err != nil {
-		return p, err
+		return was, err
 	}
+	p := was
 	if err := f(&p); err != nil {
-		return p, err
+		return was, err
 	}
-	if err := d.Save(ctx, ref, p.Secret()); err != nil {
-		return p, c.fail(providers.Unavailable, "", fmt.Errorf("the login of %s could not be saved: %w", c.Product, err))
-	}
-	return p, nil
+	return c.settle(ctx, d, ref, was, p)
 }
 
 func (c Client) lockName(ref providers.SecretRef) string {

@@ -219,6 +219,34 @@ func TestARefreshIsKeptThoughItsCallerLeft(t *testing.T) {
 	}
 }
 
+// Whoever logs in anew or out while a refresh is under way has the last word.
+func TestARefreshDoesNotUndoALoginOrALogout(t *testing.T) {
+	w := newWorld(t)
+	w.login(t)
+	old, _ := oauth.ParsePair(w.kept)
+	w.now = w.now.Add(9 * time.Hour)
+	set := func(s providers.Secret) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.kept = s
+	}
+	other := old
+	other.Access, other.Refresh, other.ExpiresAt = "of-the-new-login", "its-refresh-token", w.now.Add(time.Hour)
+	w.during = func() { set(other.Secret()) }
+	if p, err := w.c.Fresh(t.Context(), w.d, ref, 0); err != nil || p.Access != "of-the-new-login" || !w.kept.Equal(other.Secret()) {
+		t.Errorf("a login meanwhile: %v", err)
+	}
+	for _, left := range []providers.Secret{{}, providers.NewSecret("a password")} {
+		w = newWorld(t)
+		w.login(t)
+		w.now = w.now.Add(9 * time.Hour)
+		w.during = func() { set(left) }
+		if _, err := w.c.Fresh(t.Context(), w.d, ref, 0); err == nil || providers.KindOf(err) == providers.Unavailable || !w.kept.Equal(left) {
+			t.Errorf("a logout meanwhile: %v", err)
+		}
+	}
+}
+
 func TestAStoreThatHiccupsCostsNoLogin(t *testing.T) {
 	w := newWorld(t)
 	w.login(t)
