@@ -3,6 +3,7 @@
 package github
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -82,6 +83,8 @@ func (s *source) explain(h providers.Host, err error) error {
 		out.Err = fmt.Errorf("GitHub knows no application with this client_id (%s)", oe.Code)
 	case "incorrect_device_code", "unsupported_grant_type":
 		out.Kind, out.Err, out.Hint = providers.LoginRequired, oe, "run: regmint login "+h.String()
+	default:
+		out.Hint = cmp.Or(out.Hint, "run: regmint login "+h.String())
 	}
 	return &out
 }

@@ -3,6 +3,7 @@
 package github_test
 
 import (
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/regmint/regmint/providers"
 	"github.com/regmint/regmint/providers/github"
+	"github.com/regmint/regmint/test/fakecloud"
 	fake "github.com/regmint/regmint/test/fakecloud/github"
 )
 
@@ -192,5 +194,39 @@ func TestAPairThatCannotBeKeptIsUsedToItsEndAndNotRenewed(t *testing.T) {
 	w.refused(err, providers.LoginRequired, "cannot be renewed there", "keyring:ghcr.io", "regmint login ghcr.io")
 	if n := w.g.Counts(); n.Refreshes != 0 {
 		t.Errorf("%+v", n)
+	}
+}
+
+// The errors of docs.github.com/apps/oauth-apps/building-oauth-apps/authorizing-oauth-apps:
+// in the body, with status 200.
+func TestEveryErrorOfADeviceLoginSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	app := w.g.OAuthApp("tool")
+	for code, x := range map[string]struct {
+		kind  providers.Kind
+		parts []string
+	}{
+		"authorization_pending":        {providers.LoginRequired, []string{"nobody entered the code in time", "run: regmint login ghcr.io"}}, // for ever
+		"slow_down":                    {providers.LoginRequired, []string{"nobody entered the code in time"}},
+		"expired_token":                {providers.LoginRequired, []string{"nobody entered the code in time", "run: regmint login ghcr.io"}},
+		"token_expired":                {providers.LoginRequired, []string{"nobody entered the code in time"}},
+		"unsupported_grant_type":       {providers.LoginRequired, []string{"unsupported_grant_type", "run: regmint login ghcr.io"}},
+		"incorrect_client_credentials": {providers.Misconfigured, []string{"check client_id"}},
+		"incorrect_device_code":        {providers.LoginRequired, []string{"incorrect_device_code", "run: regmint login ghcr.io"}},
+		"access_denied":                {providers.Denied, []string{"declined in the browser"}},
+		"device_flow_disabled":         {providers.Misconfigured, []string{"enable Device Flow"}},
+		"something_new":                {providers.Denied, []string{"something_new", "run: regmint login ghcr.io"}},
+	} {
+		w.c.ClearFaults()
+		w.c.Inject(fakecloud.Fault{
+			Host: "github.com", Path: "/login/oauth/access_token", Status: 200, Header: http.Header{"Content-Type": {"application/json"}},
+			Body: `{"error":"` + code + `","error_description":"\u001b[31mwords\u0007","error_uri":"https://docs.github.com/"}`,
+		})
+		_, err := w.logIn(&person{decide: func(string) {}}, &github.Options{ClientID: app.ClientID}, providers.LayerSaved)
+		w.refused(err, x.kind, x.parts...)
+		if err == nil || strings.ContainsAny(err.Error(), "\x1b\x07\n") {
+			t.Errorf("%s: %q", code, err)
+		}
 	}
 }
