@@ -53,6 +53,7 @@ func (c *Core) checkOnce(ctx context.Context, j *job, req *api.GetRequest) (*api
 	env := c.envOf(j, req.Env)
 	names := c.envNames(q.account, q.provider)
 	k := &checking{c: c, j: j, q: q, get: &get, names: names, env: env, out: out}
+	out.Rotation = c.troubledRotation(q.account)
 	err := k.run(ctx, req.Native)
 	if errors.Is(err, errStale) {
 		return failedCheck(out, q.host, err), err
@@ -60,7 +61,6 @@ func (c *Core) checkOnce(ctx context.Context, j *job, req *api.GetRequest) (*api
 	if err != nil {
 		return failedCheck(out, q.host, within(ctx, checkLimit.String(), q.host, err)), nil
 	}
-	out.Rotation = c.troubledRotation(q.account)
 	return out, nil
 }
 

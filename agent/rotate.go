@@ -112,7 +112,7 @@ func rotateRef(a providers.Account) (providers.SecretRef, error) {
 	case ref.Scheme == "keyring" && ref.Value != "":
 		return ref, nil
 	case ref.Scheme == "env":
-		return bad("keep it in the keyring: regmint login "+hostOf(a).String(),
+		return bad(`set password = "keyring:`+a.Name+`", then run: `+commandAt("login", hostOf(a), a.Name),
 			"account %s has its secret in variable %s, where no new one can be put", a.Name, ref.Value)
 	case (ref.Scheme == "file" || ref.Scheme == "exec") && a.RotateTo.IsZero():
 		return bad(`set rotate_to = { exec = ["/PATH", "ARG"] }, a program that gets the new secret on stdin`,
@@ -147,7 +147,7 @@ func (c *Core) newRotation(a providers.Account, env map[string]string) (*rotatio
 		return nil, &providers.Error{
 			Kind: providers.Misconfigured, Host: r.host,
 			Err:  errors.New("account " + a.Name + ": provider " + a.Provider + " has no secret that the product can replace"),
-			Hint: "make a new one at the registry, then run: regmint login " + r.host.String(),
+			Hint: "make a new one at the registry, then run: " + commandAt("login", r.host, a.Name),
 		}
 	}
 	r.source = rot

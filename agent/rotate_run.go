@@ -73,7 +73,7 @@ func (r *rotation) notBegun(err error) error {
 	return &providers.Error{
 		Kind: providers.LoginRequired, Host: r.host,
 		Err:  fmt.Errorf("the present secret is dead already (another machine may have rotated it): %w", err),
-		Hint: "run: regmint login " + r.host.String(),
+		Hint: "run: " + commandAt("login", r.host, r.account.Name),
 	}
 }
 
@@ -120,7 +120,7 @@ func (r *rotation) refused(ctx context.Context, in *intent, old providers.Secret
 	if providers.KindOf(err) == providers.Unavailable {
 		return &providers.Error{
 			Kind: providers.Unavailable, Host: r.host, Err: fmt.Errorf("whether the secret was replaced is not known: %w", err),
-			Hint: "in a minute run: regmint rotate " + r.host.String(),
+			Hint: "in a minute run: " + commandAt("rotate", r.host, r.account.Name),
 		}
 	}
 	switch alive := r.alive(ctx, old); {
@@ -140,7 +140,7 @@ func (r *rotation) finish(ctx context.Context, in *intent, secret providers.Secr
 	if err := r.insist(ctx, insistBrief, func() error { return r.replace(ctx, in, secret) }); err != nil {
 		return &providers.Error{
 			Kind: providers.KindOf(err), Host: r.host, Err: fmt.Errorf("the new secret is safe, but not in its place yet: %w", err),
-			Hint: "run again: regmint rotate " + r.host.String(),
+			Hint: "run again: " + commandAt("rotate", r.host, r.account.Name),
 		}
 	}
 	r.at("replaced")
@@ -221,6 +221,6 @@ func (in *intent) lostError(h providers.Host) error {
 	return &providers.Error{
 		Kind: providers.LoginRequired, Host: h,
 		Err:  errors.New("a rotation at " + in.Begun.Local().Format("2006-01-02 15:04") + " was interrupted: the old secret is dead and the new one never came"),
-		Hint: "run: regmint login " + h.String(),
+		Hint: "run: " + commandAt("login", h, in.Account),
 	}
 }

@@ -201,6 +201,34 @@ func TestAPlanOfAnInterruptedRotationSaysSoAndAsksNobody(t *testing.T) {
 	}
 }
 
+func TestAnAccountWithoutAHostInFullIsNamedInHints(t *testing.T) {
+	t.Parallel()
+	r := newRotRig(t)
+	r.account.Rotate = providers.Duration(24 * 3600e9)
+	pat, err := providers.ParsePattern("*.example")
+	mustDo(t, err)
+	other := r.account
+	r.account.Hosts = []providers.Pattern{pat}
+	other.Name, other.Rotate = "other", 0
+	r.more = []providers.Account{other}
+	r.product.lose = func() (bool, bool) { return false, true }
+	if _, err := r.process().Rotate(t.Context(), r.account, nil); !strings.Contains(err.Error(), "regmint rotate HOST --account ci") {
+		t.Error(err)
+	}
+	r.now = time2040
+	r.process().settleAll(t.Context())
+	st := r.process().Status(nil).Rotations
+	if len(st) != 1 || !strings.Contains(st[0].Message, "regmint login HOST --as ci") {
+		t.Errorf("%+v", st)
+	}
+	r.account.Password = providers.SecretRef{Scheme: "file", Value: filepath.Join(t.TempDir(), "none")}
+	r.account.RotateTo = providers.SecretRef{Scheme: "exec", Value: "/bin/none"}
+	r.account.Hosts = other.Hosts
+	if _, err := r.process().Rotate(t.Context(), r.account, nil); err == nil || !strings.HasPrefix(err.Error(), "reg.example: ") {
+		t.Error(err)
+	}
+}
+
 func TestAnInterruptedRotationOfAnAccountThatIsNoMoreIsShown(t *testing.T) {
 	t.Parallel()
 	r := newRotRig(t)

@@ -60,7 +60,7 @@ func (r *rotation) early(in *intent) error {
 	return &providers.Error{
 		Kind: providers.Unavailable, Host: r.host, RetryAfter: settleAfter - age,
 		Err:  errors.New("a rotation was interrupted, and its request may still be under way"),
-		Hint: "in half a minute run: regmint rotate " + r.host.String(),
+		Hint: "in half a minute run: " + commandAt("rotate", r.host, r.account.Name),
 	}
 }
 

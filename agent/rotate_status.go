@@ -20,6 +20,12 @@ func (c *Core) rotationStatus(accounts []providers.Account, all bool) []api.Rota
 	var out []api.RotationStatus
 	left := c.intentsOpen()
 	open := len(left) > 0
+	said := map[string]bool{} // a secret that several share
+	for _, a := range accounts {
+		if ref, err := rotateRef(a); err == nil && a.Rotate > 0 {
+			said[rotationID(ref)] = true
+		}
+	}
 	for _, a := range accounts {
 		if a.Rotate == 0 && !open {
 			continue
@@ -28,8 +34,11 @@ func (c *Core) rotationStatus(accounts []providers.Account, all bool) []api.Rota
 		if err == nil {
 			left = slices.DeleteFunc(left, func(id string) bool { return id == rotationID(ref) })
 		}
-		if a.Rotate == 0 && (err != nil || !c.interrupted(ref)) {
+		if a.Rotate == 0 && (err != nil || said[rotationID(ref)] || !c.interrupted(ref)) {
 			continue
+		}
+		if err == nil {
+			said[rotationID(ref)] = true
 		}
 		st := api.RotationStatus{Account: a.Name, Every: int64(time.Duration(a.Rotate).Seconds()), State: "ok"}
 		for _, p := range a.Hosts {
@@ -56,6 +65,18 @@ func (c *Core) rotationStatus(accounts []providers.Account, all bool) []api.Rota
 		}
 	}
 	return out
+}
+
+// commandAt is what to run about an account, which may have no host but a
+// wildcard.
+func commandAt(verb string, h providers.Host, account string) string {
+	switch {
+	case !h.IsZero():
+		return "regmint " + verb + " " + h.String()
+	case verb == "login":
+		return "regmint login HOST --as " + account
+	}
+	return "regmint " + verb + " HOST --account " + account
 }
 
 // troubledRotation is what is wrong with the rotation of an account's secret;
@@ -92,7 +113,7 @@ func (c *Core) describeRotation(a providers.Account, ref providers.SecretRef, st
 	default:
 		st.State = "interrupted"
 		if st.Message == "" {
-			st.Message = "begun at " + in.Begun.Local().Format("2006-01-02 15:04") + "; run: regmint rotate " + h.String()
+			st.Message = "begun at " + in.Begun.Local().Format("2006-01-02 15:04") + "; run: " + commandAt("rotate", h, a.Name)
 		}
 		if damaged != nil {
 			st.Message = damaged.Error()

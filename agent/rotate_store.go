@@ -17,7 +17,12 @@ func (r *rotation) current(ctx context.Context) (providers.Secret, error) {
 	if r.name != "" {
 		return r.item(ctx, r.store, r.name)
 	}
-	return r.c.plainResolver(r.account, r.env, nil)(ctx, r.ref)
+	s, err := r.c.plainResolver(r.account, r.env, nil)(ctx, r.ref)
+	if e, ok := errors.AsType[*providers.Error](err); ok && e.Host.IsZero() {
+		own := *e
+		own.Host, err = r.host, &own
+	}
+	return s, err
 }
 
 // unusable reports an error that says what a file or program gives: nothing, or

@@ -132,7 +132,7 @@ func planText(h providers.Host, acc providers.Account, users []providers.Account
 	}
 	line("jobs", "those that run get the new one with their next request; what holds a copy (run --static, a login inside the job) keeps the dead one")
 	if !p.ExpiresAt.IsZero() {
-		line("present", untilText(p.ExpiresAt, now))
+		line("old one", untilText(p.ExpiresAt, now))
 	}
 	if !p.Until.IsZero() {
 		line("new one", untilText(p.Until, now))

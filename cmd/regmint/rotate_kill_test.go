@@ -199,6 +199,7 @@ func TestStatusAndCheckSayThatARotationWasInterrupted(t *testing.T) {
 	_, _ = w.run("", "rotate", "reg.example")
 	f.hooks(func(int) {}, func(int) {})
 	f.asked.Wait()
+	w.quiet()()
 	out, code := w.run("", "rotate", "reg.example", "--dry-run")
 	if code != 0 || !strings.Contains(out, "regmint rotate brings it to its end first") {
 		t.Errorf("dry run: %d %s", code, out)
@@ -223,8 +224,8 @@ func TestStatusAndCheckSayThatARotationWasInterrupted(t *testing.T) {
 		t.Errorf("check: %d %s", code, out)
 	}
 	w.login(f)
-	w.works(f, "after the login")
 	if out, _ = w.run("", "status"); strings.Contains(out, "rotation of") {
 		t.Errorf("status: %s", out)
 	}
+	w.works(f, "after the login")
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/regmint/regmint/agent/api"
@@ -44,7 +45,7 @@ func (v statusView) revocations() []cell {
 			c.text += "; it ends in " + span(r.ExpiresAt.Sub(v.now))
 		}
 		if r.Message != "" {
-			c.text += "; " + r.Message
+			c.text += "; " + strings.TrimPrefix(r.Message, r.Host+": ")
 		}
 		out = append(out, c)
 	}
