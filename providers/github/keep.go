@@ -94,13 +94,16 @@ func (f *facts) about(secret providers.Secret) (p person, asked, saved bool) {
 
 // unseen hands a saved token out with what is known of it: a pull does not wait
 // for an API that the registry does without. ok is false where GitHub is asked
-// first: whose the token is, where the account does not say, and for rights that
-// somebody wants.
+// first: whose the token is, where the account does not say, for rights that
+// somebody wants, and once its end has come.
 func (s *source) unseen(r providers.Request, l login) (login, bool) {
 	if l.by != byPassword || s.account.Username == "" || len(r.Grants) > 0 {
 		return l, false
 	}
 	if p, asked, _ := s.facts.about(l.secret); asked {
+		if !p.expires.IsZero() && !p.expires.After(s.deps.Now()) { // GitHub says what to do
+			return l, false
+		}
 		l.tell(p)
 	}
 	return l, true

@@ -108,3 +108,16 @@ func TestLoginsThatGitHubKeeps(t *testing.T) {
 		t.Errorf("%+v", o)
 	}
 }
+
+func TestASavedLoginThatHasEndedAsksForAnother(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.edit = func(a *providers.Account) { a.Username = "jane" }
+	s := w.open(&github.Options{}, w.jane.Classic(fake.WritePackages).Expire(w.c.Now().Add(time.Hour)).Secret)
+	if err := s.(providers.Verifier).Verify(t.Context(), w.request(), w.mint(s)); err != nil {
+		t.Fatal(err)
+	}
+	w.c.Advance(2 * time.Hour)
+	_, err := s.Mint(t.Context(), w.request())
+	w.refused(err, providers.LoginRequired, "not valid any more", "run: regmint login ghcr.io")
+}
