@@ -3,11 +3,12 @@
 package agent
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
-	"unicode"
 
 	"github.com/regmint/regmint/agent/config"
 	"github.com/regmint/regmint/agent/store"
@@ -50,7 +51,7 @@ func (r *rotation) run(ctx context.Context) (*Rotated, error) {
 	}
 	r.at("rehearsed")
 	rot, err := r.ask(ctx, old)
-	if err == nil && (rot.Secret.IsZero() || rot.Secret.Equal(old) || strings.ContainsFunc(rot.Secret.Reveal(), unicode.IsControl)) {
+	if rot.Secret = storable(rot.Secret); err == nil && (rot.Secret.IsZero() || rot.Secret.Equal(old)) {
 		err = &providers.Error{Kind: providers.Unavailable, Host: r.host, Err: errors.New("the product answered without a new secret")}
 	}
 	if err != nil {
@@ -63,6 +64,20 @@ func (r *rotation) run(ctx context.Context) (*Rotated, error) {
 	r.at("next")
 	done := &Rotated{Account: r.account.Name, ExpiresAt: rot.ExpiresAt, Where: r.where()}
 	return done, r.finish(ctx, in, rot.Secret, done)
+}
+
+// storable is a secret as stores keep it, a JSON key on one line; zero where none
+// does.
+func storable(s providers.Secret) providers.Secret {
+	text := s.Reveal()
+	if !strings.ContainsAny(text, "\n\r\x00") {
+		return s
+	}
+	var line bytes.Buffer
+	if strings.HasPrefix(strings.TrimSpace(text), "{") && json.Compact(&line, []byte(text)) == nil {
+		return providers.NewSecret(line.String())
+	}
+	return providers.Secret{}
 }
 
 // notBegun is an old secret that cannot be used to ask.

@@ -117,6 +117,15 @@ func TestANewSecretIsHeldUntilSomethingTakesIt(t *testing.T) {
 	})
 }
 
+func TestAKeyInJSONIsPutWhereOneLineGoes(t *testing.T) {
+	t.Parallel()
+	r := newRotRig(t)
+	r.product.answer = func(string) string { return "{\n  \"key\": \"a b\"\n}\n" }
+	if _, err := r.process().Rotate(t.Context(), r.account, nil); err != nil || r.secret().Reveal() != `{"key":"a b"}` {
+		t.Errorf("%v, secret %q", err, r.secret().Reveal())
+	}
+}
+
 type refusing struct {
 	store.Store
 	refuse func() bool
