@@ -109,7 +109,7 @@ func (a *app) rotateOne(ctx context.Context) (rotateResult, error) {
 
 // tellOfSecret makes the running agent forget what it minted from the former
 // secret of an account, for all that share it. host is the one that the command
-// named.
+// named; "": it was the agent's schedule.
 func (a *app) tellOfSecret(ctx context.Context, l *local, acc providers.Account, host string) {
 	hosts := []string{}
 	if host != "" {
@@ -118,6 +118,9 @@ func (a *app) tellOfSecret(ctx context.Context, l *local, acc providers.Account,
 	for _, user := range l.SharedBy(acc) {
 		for _, p := range user.Hosts {
 			h, exact := p.Exact()
+			if !exact && host == "" {
+				continue // the agent itself has asked for this, and knows
+			}
 			if !exact { // for which hosts it has answered only the agent knows
 				a.tellAgent(ctx, "")
 				return
