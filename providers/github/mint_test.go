@@ -155,3 +155,14 @@ func TestARefusalOfTheRegistryIsLookedInto(t *testing.T) {
 	err = s.(providers.Verifier).Verify(t.Context(), w.request("acme/app=pull"), w.mint(s))
 	w.refused(err, providers.Denied, "Manage Actions access")
 }
+
+func TestADeadTokenIsReplacedWhereItLies(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for scheme, hint := range map[string]string{"file": "put a new token into file:/etc/token", "env": "put a new token into env:/etc/token", "keyring": "run: regmint login ghcr.io"} {
+		w.secrets[scheme+":/etc/token"] = "ghp_" + strings.Repeat("x", 36)
+		w.edit = func(a *providers.Account) { a.Password = providers.SecretRef{Scheme: scheme, Value: "/etc/token"} }
+		_, err := w.open(&github.Options{}, "").Mint(t.Context(), w.request())
+		w.refused(err, providers.LoginRequired, hint)
+	}
+}

@@ -244,6 +244,9 @@ func (s *source) again(h providers.Host, at site, l login) string {
 	case byApp:
 		return "run: regmint refresh " + h.String()
 	}
+	if ref := s.account.Password; !ref.IsZero() && ref.Scheme != "keyring" { // where no login writes
+		return "put a new token into " + ref.String()
+	}
 	return "run: regmint login " + h.String()
 }
 
