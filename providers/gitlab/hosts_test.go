@@ -5,6 +5,7 @@ package gitlab_test
 import (
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/regmint/regmint/providers"
 	"github.com/regmint/regmint/providers/gitlab"
 	"github.com/regmint/regmint/providers/internal/httpx/httpxtest"
+	"github.com/regmint/regmint/test/fakecloud"
 	fake "github.com/regmint/regmint/test/fakecloud/gitlab"
 )
 
@@ -116,9 +118,9 @@ func TestDeployTokenOfTheJobGoesToTheRegistryAlone(t *testing.T) {
 func TestLoginWithAJobTokenEndsByItself(t *testing.T) {
 	t.Parallel()
 	h, now := httpxtest.Host(t, "registry.gitlab.com"), time.Now()
-	body := base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"exp":%d}`, now.Add(3*time.Hour).Unix()))
+	body := base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"exp":%d,"x":"????????"}`, now.Add(3*time.Hour).Unix())) // holds a _
 	for secret, want := range map[string]time.Duration{
-		"glcbt-64_abcdef": time.Hour, "plain": time.Hour, "eyJhbGciOiJSUzI1NiIsImtpZCI6Ij8_Pz8ifQ." + body + ".c2ln": 3 * time.Hour, "glcbt-64_eyJhbGciOiJSUzI1NiJ9." + body + ".c2ln": 3 * time.Hour,
+		"glcbt-64_abcdef": time.Hour, "plain": time.Hour, "eyJhbGciOiJSUzI1NiJ9." + body + ".c2ln": 3 * time.Hour, "glcbt-64_eyJhbGciOiJSUzI1NiJ9." + body + ".c2ln": 3 * time.Hour,
 	} {
 		life, ok := gitlab.New().MintedUser(h, "gitlab-ci-token", providers.NewSecret(secret), now)
 		if !ok || life.Round(time.Minute) != want {
@@ -131,6 +133,31 @@ func TestLoginWithAJobTokenEndsByItself(t *testing.T) {
 		}
 		if _, ok := gitlab.New().MintedUser(h, user, providers.Secret{}, now); ok == (user == "jane") {
 			t.Errorf("whether %s is somebody: %v", user, !ok)
+		}
+	}
+}
+
+// The registry says where a login goes; the variables of the job whose token it
+// is say whether that is its GitLab.
+func TestJobTokenIsShownToItsOwnGitLabAlone(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, fake.Options{Host: "git.corp.example", Registry: "images.corp.example"})
+	own := map[string]string{"CI_JOB_TOKEN": r.app.Job(r.jane).Token, "CI_REGISTRY": "images.corp.example"}
+	for _, tt := range []struct {
+		name, value string
+		shown       bool
+	}{
+		{"CI_SERVER_HOST", "git.corp.example", true}, {"CI_DEPENDENCY_PROXY_SERVER", "git.corp.example:443", true},
+		{"CI_SERVER_HOST", "other.corp.example", false}, {"CI_SERVER_HOST", "corp.example", false}, {"CI_SERVER_URL", "https://git.corp.example", false},
+	} {
+		r.deps.Env = maps.Clone(own)
+		r.deps.Env[tt.name] = tt.value
+		s := r.open(gitlab.Options{}, func(a *providers.Account) { a.Layer = providers.LayerAmbient })
+		before := r.cloud.Count(func(q fakecloud.Request) bool { return q.Host == "git.corp.example" })
+		err := r.verify(s, r.request("", push("acme/app")), r.mint(s, r.request("")))
+		asked := r.cloud.Count(func(q fakecloud.Request) bool { return q.Host == "git.corp.example" }) > before
+		if tt.shown != (err == nil) || tt.shown != asked {
+			t.Errorf("%s=%s: asked %v, %v", tt.name, tt.value, asked, err)
 		}
 	}
 }
