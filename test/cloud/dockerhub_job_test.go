@@ -115,7 +115,9 @@ func TestAnExpiredDockerLoginIsNotAnonymous(t *testing.T) {
 	}
 	r.configure(r.saved("acme-bot", pat.Secret)) // the agent starts anew and asks the registry behind the first answer
 	r.get("docker.io")
-	r.eventually("the refused token is found out", func() bool { return strings.Contains(r.get("docker.io").failure, "access token of acme-bot is refused: expired, revoked or another user's; run: regmint login docker.io") })
+	r.eventually("the refused token is found out", func() bool {
+		return strings.Contains(r.get("docker.io").failure, "access token of acme-bot is refused: expired, revoked or another user's; run: regmint login docker.io")
+	})
 	r.eventually("in a job too", func() bool { return strings.Contains(inJob(), "regmint login docker.io") })
 	if x := r.with(r.craneEnv()...).run("regmint", "run", "-q", "--ca", r.path("cloud-ca.pem"), "--", "crane", "manifest", "acme/public:1"); x.code == 0 || !strings.Contains(x.err, "regmint login docker.io") {
 		t.Errorf("a pull of a public image in a job: %s", x)
