@@ -144,20 +144,22 @@ func TestJobTokenIsShownToItsOwnGitLabAlone(t *testing.T) {
 	r := newRig(t, fake.Options{Host: "git.corp.example", Registry: "images.corp.example"})
 	own := map[string]string{"CI_JOB_TOKEN": r.app.Job(r.jane).Token, "CI_REGISTRY": "images.corp.example"}
 	for _, tt := range []struct {
-		name, value string
-		shown       bool
+		name, value, port string
+		shown             bool
 	}{
-		{"CI_SERVER_HOST", "git.corp.example", true}, {"CI_DEPENDENCY_PROXY_SERVER", "git.corp.example:443", true},
-		{"CI_SERVER_HOST", "other.corp.example", false}, {"CI_SERVER_HOST", "corp.example", false}, {"CI_SERVER_URL", "https://git.corp.example", false},
+		{"CI_SERVER_HOST", "git.corp.example", "443", true}, {"CI_SERVER_HOST", "git.corp.example", "", true}, {"CI_SERVER_HOST", "git.corp.example", "8443", false},
+		{"CI_SERVER_HOST", "git.corp.example", "80", true}, // as one by http is addressed
+		{"CI_DEPENDENCY_PROXY_SERVER", "git.corp.example:443", "", true}, {"CI_SERVER_HOST", "other.corp.example", "443", false},
+		{"CI_SERVER_HOST", "corp.example", "443", false}, {"CI_SERVER_URL", "https://git.corp.example", "443", false},
 	} {
 		r.deps.Env = maps.Clone(own)
-		r.deps.Env[tt.name] = tt.value
+		r.deps.Env[tt.name], r.deps.Env["CI_SERVER_PORT"] = tt.value, tt.port
 		s := r.open(gitlab.Options{}, func(a *providers.Account) { a.Layer = providers.LayerAmbient })
 		before := r.cloud.Count(func(q fakecloud.Request) bool { return q.Host == "git.corp.example" })
 		err := r.verify(s, r.request("", push("acme/app")), r.mint(s, r.request("")))
 		asked := r.cloud.Count(func(q fakecloud.Request) bool { return q.Host == "git.corp.example" }) > before
 		if tt.shown != (err == nil) || tt.shown != asked {
-			t.Errorf("%s=%s: asked %v, %v", tt.name, tt.value, asked, err)
+			t.Errorf("%s=%s, port %q: asked %v, %v", tt.name, tt.value, tt.port, asked, err)
 		}
 	}
 }

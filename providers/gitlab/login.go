@@ -78,7 +78,6 @@ func (p Provider) Login(ctx context.Context, q providers.LoginRequest) (provider
 	if err != nil {
 		return providers.LoginResult{}, err
 	}
-	s.account.RealmHosts = a.RealmHosts
 	switch s.plan.kind {
 	case byDevice:
 		return s.device(ctx, q)
