@@ -31,12 +31,14 @@ type longBuild struct {
 	takes time.Duration
 }
 
+// Aged ones end 10 s before the push, and 5 s before buildx asks again at the
+// earliest; of those of 600 s 25 s are left.
 var longBuilds = []longBuild{
 	{life: 300, takes: time.Minute},
-	{life: 300, aged: 29 * time.Second, takes: 280 * time.Second},
+	{life: 300, aged: 20 * time.Second, takes: 285 * time.Second},
 	{life: 300, takes: 6 * time.Minute},
 	{life: 300, takes: 11 * time.Minute},
-	{life: 600, aged: 295 * time.Second, takes: 280 * time.Second},
+	{life: 600, aged: 290 * time.Second, takes: 285 * time.Second},
 	{life: 600, takes: 6 * time.Minute},
 	{life: 600, takes: 11 * time.Minute},
 }
