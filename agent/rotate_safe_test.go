@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 
 	"github.com/regmint/regmint/agent/api"
+	"github.com/regmint/regmint/agent/config"
 	"github.com/regmint/regmint/providers"
 )
 
@@ -37,6 +38,34 @@ func TestAnOutageBeforeTheQuestionInterruptsNothing(t *testing.T) {
 	if providers.KindOf(err) != providers.Unavailable || strings.Contains(err.Error(), "not known") || len(r.left()) > 0 {
 		t.Fatalf("%v, left %v", err, r.left())
 	}
+}
+
+// A rotation may hold its lock for a day, where nothing takes the new secret:
+// gets meanwhile have what there is, and leave nothing behind that waits.
+func TestGetsDuringALongRotationLeaveNothingWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRotRig(t)
+		c := r.process()
+		mustDo(t, c.writeIntent(r.account.Password, (&rotation{c: c, account: r.account}).newIntent(providers.NewSecret("t0"))))
+		rot := &rotation{c: c, ref: r.account.Password}
+		unlock, err := config.Lock(t.Context(), r.state, rot.lock())
+		mustDo(t, err)
+		for range 3 {
+			if resp := c.Get(t.Context(), nil, &api.GetRequest{Key: "reg.example"}); resp.Secret != "t0" {
+				t.Fatalf("%+v", resp)
+			}
+			c.Refresh(nil, api.HostRequest{})
+		}
+		if got, err := config.TryLock(r.state, rot.lock()); got != nil || err != nil {
+			t.Fatalf("two have the lock; %v", err)
+		}
+		unlock()
+		again, err := config.TryLock(r.state, rot.lock()) // nobody else was in the queue
+		if again == nil || err != nil {
+			t.Fatalf("somebody still waits; %v", err)
+		}
+		again()
+	})
 }
 
 // A login may have any name, and keeps its secret under it.

@@ -138,14 +138,35 @@ func (c *Core) settleHere(ctx context.Context, a providers.Account, ref provider
 	if err != nil || config.RefKey(r.ref) != config.RefKey(ref) {
 		return providers.Secret{}, nil
 	}
-	limited, cancel := context.WithTimeout(ctx, settleWait)
-	defer cancel()
-	unlock, err := config.Lock(limited, c.o.Saved.StateDir, r.lock())
-	if err != nil {
+	unlock := r.lockWithin(ctx, settleWait)
+	if unlock == nil {
 		return providers.Secret{}, nil // still under way
 	}
 	defer unlock()
 	return r.settleLocal(ctx)
+}
+
+// lockEvery is how often a lock is tried that is not waited for in the kernel's
+// queue: a rotation may hold it for long, and gets come and go.
+const lockEvery = 50 * time.Millisecond
+
+// lockWithin is nil where the lock is not free in time.
+func (r *rotation) lockWithin(ctx context.Context, limit time.Duration) (unlock func()) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(lockEvery)
+	defer tick.Stop()
+	for {
+		unlock, err := config.TryLock(r.c.o.Saved.StateDir, r.lock())
+		if err != nil || unlock != nil {
+			return unlock
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // settleLocal is settle as far as it goes without the product. It runs no
@@ -205,10 +226,8 @@ func (c *Core) settleAll(ctx context.Context) {
 }
 
 func (r *rotation) settleOnce(ctx context.Context) error {
-	limited, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	unlock, err := config.Lock(limited, r.c.o.Saved.StateDir, r.lock())
-	if err != nil {
+	unlock := r.lockWithin(ctx, time.Second)
+	if unlock == nil {
 		return nil // under way
 	}
 	defer unlock()

@@ -23,17 +23,10 @@ const locksDir = "locks"
 // the user never hold it at the same time, and it goes with its process. It
 // waits until ctx ends. unlock may be called more than once. It is Deps.Lock.
 func Lock(ctx context.Context, stateDir, name string) (unlock func(), err error) {
-	if !filepath.IsAbs(stateDir) {
-		return nil, &providers.Error{
-			Kind: providers.Misconfigured, Err: errors.New("there is no state directory for locks"), Hint: "set REGMINT_STATE_DIR",
-		}
+	l, path, err := openLock(stateDir, name)
+	if err != nil {
+		return nil, err
 	}
-	dir := filepath.Join(stateDir, locksDir)
-	if err := makeDir(dir); err != nil {
-		return nil, misconfigured("cannot make %s: %w", dir, err)
-	}
-	path := filepath.Join(dir, lockName(name))
-	l := flock.New(path, flock.SetPermissions(0o600))
 	// The kernel's own queue is fair, which a loop of attempts is not.
 	locked := make(chan error, 1)
 	go func() { locked <- l.Lock() }()
@@ -55,6 +48,38 @@ func Lock(ctx context.Context, stateDir, name string) (unlock func(), err error)
 			Err: because{fmt.Sprintf("another regmint still refreshes %q", clean(name)), ctx.Err()},
 		}
 	}
+}
+
+// TryLock is Lock that does not wait: unlock is nil where somebody has the lock.
+// Whoever asks often, and can do without, leaves nothing waiting.
+func TryLock(stateDir, name string) (unlock func(), err error) {
+	l, path, err := openLock(stateDir, name)
+	if err != nil {
+		return nil, err
+	}
+	got, err := l.TryLock()
+	if err != nil {
+		return nil, misconfigured("cannot lock %s: %w", path, err)
+	}
+	if !got {
+		return nil, l.Close()
+	}
+	handOver(path)
+	return func() { _ = l.Close() }, nil
+}
+
+func openLock(stateDir, name string) (l *flock.Flock, path string, err error) {
+	if !filepath.IsAbs(stateDir) {
+		return nil, "", &providers.Error{
+			Kind: providers.Misconfigured, Err: errors.New("there is no state directory for locks"), Hint: "set REGMINT_STATE_DIR",
+		}
+	}
+	dir := filepath.Join(stateDir, locksDir)
+	if err := makeDir(dir); err != nil {
+		return nil, "", misconfigured("cannot make %s: %w", dir, err)
+	}
+	path = filepath.Join(dir, lockName(name))
+	return flock.New(path, flock.SetPermissions(0o600)), path, nil
 }
 
 // lockName is a file name of its own for every name, whatever stands in it.
