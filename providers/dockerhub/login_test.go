@@ -58,7 +58,7 @@ func TestADeletedTokenIsMadeAnewByOneProcess(t *testing.T) {
 	r.cloud.Advance(2 * time.Hour) // the access token is over too
 	var mu sync.Mutex
 	secrets := map[string]bool{}
-	together(50, func() {
+	together(16, func() {
 		c, err := r.open(s.account).Mint(t.Context(), request(t))
 		mu.Lock()
 		defer mu.Unlock()
