@@ -147,10 +147,14 @@ func TestJobTokenIsShownToItsOwnGitLabAlone(t *testing.T) {
 		name, value, port string
 		shown             bool
 	}{
-		{"CI_SERVER_HOST", "git.corp.example", "443", true}, {"CI_SERVER_HOST", "git.corp.example", "", true}, {"CI_SERVER_HOST", "git.corp.example", "8443", false},
+		{"CI_SERVER_HOST", "git.corp.example", "443", true},
+		{"CI_SERVER_HOST", "git.corp.example", "", true},
+		{"CI_SERVER_HOST", "git.corp.example", "8443", false},
 		{"CI_SERVER_HOST", "git.corp.example", "80", true}, // as one by http is addressed
-		{"CI_DEPENDENCY_PROXY_SERVER", "git.corp.example:443", "", true}, {"CI_SERVER_HOST", "other.corp.example", "443", false},
-		{"CI_SERVER_HOST", "corp.example", "443", false}, {"CI_SERVER_URL", "https://git.corp.example", "443", false},
+		{"CI_DEPENDENCY_PROXY_SERVER", "git.corp.example:443", "", true},
+		{"CI_SERVER_HOST", "other.corp.example", "443", false},
+		{"CI_SERVER_HOST", "corp.example", "443", false},
+		{"CI_SERVER_URL", "https://git.corp.example", "443", false},
 	} {
 		r.deps.Env = maps.Clone(own)
 		r.deps.Env[tt.name], r.deps.Env["CI_SERVER_PORT"] = tt.value, tt.port
