@@ -206,9 +206,25 @@ func TestAJobOfAnotherAgentKeepsWhatWasMadeForIt(t *testing.T) {
 	if r.robots.count() != 0 || r.journal() != 0 {
 		t.Fatalf("%d robots, %d entries", r.robots.count(), r.journal())
 	}
-	getIn(t, first, r.open(first), api.OK)
-	r.later(2 * time.Hour) // it has ended by itself
-	elsewhere.revoked.sweep(t.Context(), nobodyLives)
+}
+
+// What another machine has made is left to it until it has ended.
+func TestEntriesOfAnotherMachineAreNotKeptForEver(t *testing.T) {
+	t.Parallel()
+	r := newRobotRig(t)
+	c := r.agent()
+	c.machine = "this one"
+	r.entry("e", "harbor", "reg.example", jobNumber(1))
+	path := filepath.Join(r.state, "revoke", "e.json")
+	text, err := os.ReadFile(path)
+	mustDo(t, err)
+	writeText(t, path, strings.Replace(string(text), "{", `{"machine":"another one","expires_at":"2026-01-01T01:00:00Z",`, 1))
+	c.revoked.sweep(t.Context(), nobodyLives)
+	if r.robots.sweeps != 0 || r.journal() != 1 {
+		t.Fatalf("%d questions, %d entries", r.robots.sweeps, r.journal())
+	}
+	r.later(2 * time.Hour)
+	c.revoked.sweep(t.Context(), nobodyLives)
 	if r.journal() != 0 {
 		t.Fatal("an entry of another machine is kept for ever")
 	}
