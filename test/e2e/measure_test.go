@@ -31,8 +31,8 @@ type longBuild struct {
 	takes time.Duration
 }
 
-// Aged ones end 10 s before the push, and 5 s before buildx asks again at the
-// earliest; of those of 600 s 25 s are left.
+// Aged tokens of 300 s end 5 s before the push, and that is 5 s before buildx
+// would ask again; those of 600 s have 25 s left.
 var longBuilds = []longBuild{
 	{life: 300, takes: time.Minute},
 	{life: 300, aged: 20 * time.Second, takes: 285 * time.Second},
