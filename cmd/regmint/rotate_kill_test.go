@@ -69,7 +69,7 @@ func TestKilledRotationsAreFinishedAndNeverRepeated(t *testing.T) {
 		started <- cmd.Process.Pid
 		_ = cmd.Wait()
 		f.hooks(nobody, nobody)
-		f.asked.Wait() // only then an intent is old
+		f.answered(t) // only then an intent is old
 		w.age()
 		out, code := w.run("", "rotate", "reg.example")
 		serial, reuses := f.counts()
@@ -111,7 +111,7 @@ func TestACommandThatIsInterruptedLeavesTheRotationToItself(t *testing.T) {
 	}
 	close(goOn)
 	f.hooks(func(int) {}, func(int) {})
-	f.asked.Wait()
+	f.answered(t)
 	w.quiet()()
 	w.works(f, "after it")
 	if n, reuses := f.counts(); n != 1 || reuses != 0 {
@@ -154,7 +154,7 @@ func TestAKilledAgentTakesNoScheduledRotationAlong(t *testing.T) {
 	}
 	agentPID <- w.agentPID()
 	<-killed
-	f.asked.Wait()
+	f.answered(t)
 	w.quiet()()
 	f.hooks(func(int) {}, func(int) {})
 	w.env = append(w.env, "REGMINT_AGENT=off")
@@ -198,7 +198,7 @@ func TestStatusAndCheckSayThatARotationWasInterrupted(t *testing.T) {
 	f.hooks(func(int) {}, func(pid int) { _ = syscall.Kill(pid, syscall.SIGKILL) })
 	_, _ = w.run("", "rotate", "reg.example")
 	f.hooks(func(int) {}, func(int) {})
-	f.asked.Wait()
+	f.answered(t)
 	w.quiet()()
 	out, code := w.run("", "rotate", "reg.example", "--dry-run")
 	if code != 0 || !strings.Contains(out, "regmint rotate brings it to its end first") {

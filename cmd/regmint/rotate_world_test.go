@@ -99,12 +99,12 @@ type rotatorServer struct {
 	alive          string
 	dead           map[string]bool
 	before, served func(pid int)
-	asked          sync.WaitGroup
+	asking         int
 }
 
 func (f *rotatorServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	f.asked.Add(1)
-	defer f.asked.Done()
+	f.asked(1)
+	defer f.asked(-1)
 	body, _ := io.ReadAll(r.Body)
 	token := string(body)
 	pid, _ := strconv.Atoi(r.Header.Get("X-Pid"))
@@ -136,6 +136,29 @@ func (f *rotatorServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		served(pid)
 	}
 	_, _ = io.WriteString(w, out)
+}
+
+func (f *rotatorServer) asked(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asking += n
+}
+
+// answered returns when it is not asked just now: the senders of what it has been
+// asked so far may have died.
+func (f *rotatorServer) answered(t *testing.T) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		f.mu.Lock()
+		n := f.asking
+		f.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal("a question is never answered")
+		}
+	}
 }
 
 func (f *rotatorServer) hooks(before, served func(pid int)) {
