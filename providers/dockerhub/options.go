@@ -151,7 +151,7 @@ func (p *plan) recognise(env map[string]string) error {
 
 func (p *plan) check(a providers.Account) error {
 	if a.PlainHTTP {
-		return bad(a, errors.New("Docker Hub is reached by https alone"), "take plain_http out")
+		return bad(a, errors.New("reached by https alone"), "take plain_http out")
 	}
 	if a.Rotate > 0 || !a.RotateTo.IsZero() {
 		return bad(a, errors.New("rotate has no meaning here: Docker Hub has no way to replace a token by itself"), "take rotate out, and let what the password refers to change")
