@@ -24,6 +24,9 @@ const apiAudience = "https://hub.docker.com"
 // that have passed, so every ten minutes, as for other long-lived secrets.
 const checkedFor = 25 * time.Minute
 
+// uncheckedFor is the same where the registry did not answer.
+const uncheckedFor = 5 * time.Minute
+
 // oauth is the docker command's application at Docker's OAuth tenant (docker/cli
 // internal/oauth).
 func (s *source) oauth(h providers.Host) oauth.Client {
@@ -41,8 +44,11 @@ func (s *source) oauth(h providers.Host) oauth.Client {
 func (s *source) device(ctx context.Context, h providers.Host, p oauth.Pair) (providers.Credential, error) {
 	c := s.made(p)
 	if p.Made != "" {
-		// A registry that does not answer says nothing against it.
-		if err := s.check(ctx, h, c); err == nil || providers.KindOf(err) != providers.LoginRequired {
+		err := s.check(ctx, h, c)
+		if err != nil { // a registry that does not answer says nothing against it
+			c.ExpiresAt = c.IssuedAt.Add(uncheckedFor)
+		}
+		if providers.KindOf(err) != providers.LoginRequired {
 			return c, nil
 		}
 	}

@@ -119,6 +119,9 @@ func TestARegistryThatDoesNotAnswerSaysNothingAgainstALogin(t *testing.T) {
 	if err != nil || c.Secret.Reveal() != made {
 		t.Errorf("%v", err)
 	}
+	if l := c.Life(); l != 5*time.Minute {
+		t.Errorf("what was not looked at is handed out for %s", l)
+	}
 }
 
 func TestDeviceLoginsThatEndBadly(t *testing.T) {

@@ -12,20 +12,8 @@ import (
 
 // approve enters the next code that somebody is shown.
 func (r *hubRig) approve(t *testing.T, who *dockerhub.User) {
-	done := make(chan struct{})
+	done := entersCode(t, r.hub.Codes, func(code string) bool { return r.hub.Approve(code, who) == nil })
 	t.Cleanup(func() { <-done })
-	go func() {
-		defer close(done)
-		for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-			if codes := r.hub.Codes(); len(codes) > 0 {
-				if err := r.hub.Approve(codes[0], who); err != nil {
-					t.Error(err)
-				}
-				return
-			}
-		}
-		t.Error("no code was asked for")
-	}()
 }
 
 func TestAPersonLogsInToDockerHubWithACode(t *testing.T) {

@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/regmint/regmint/test/fakecloud"
 	"github.com/regmint/regmint/test/fakecloud/github"
@@ -52,17 +51,8 @@ func (r *githubRig) secret(key, text string) string {
 
 // approve enters the next code that somebody is shown.
 func (r *githubRig) approve() {
-	done := make(chan struct{})
+	done := entersCode(r.t, r.gh.Codes, func(code string) bool { return r.gh.Approve(code, r.jane) })
 	r.t.Cleanup(func() { <-done })
-	go func() {
-		defer close(done)
-		for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-			if codes := r.gh.Codes(); len(codes) > 0 && r.gh.Approve(codes[0], r.jane) {
-				return
-			}
-		}
-		r.t.Error("no code was asked for")
-	}()
 }
 
 // logIn logs in on a terminal with a code.

@@ -18,19 +18,7 @@ func TestAPersonLogsInToGitLabInTheBrowser(t *testing.T) {
 	if a := r.get(r.gl.Registry()); !strings.Contains(a.failure, "regmint login") {
 		t.Errorf("before the login: %+v", a)
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-			if codes := r.gl.Codes(); len(codes) > 0 {
-				if err := r.gl.Approve(codes[0], r.jane); err != nil {
-					t.Error(err)
-				}
-				return
-			}
-		}
-		t.Error("no code was asked for")
-	}()
+	done := entersCode(t, r.gl.Codes, func(code string) bool { return r.gl.Approve(code, r.jane) == nil })
 	x := r.terminal(nil, "regmint", "login", "--no-browser", "--no-wire", r.gl.Registry())
 	<-done
 	if x.code != 0 || !strings.Contains(x.out, "https://gitlab.com/oauth/device") || !strings.Contains(x.out, "logged in to registry.gitlab.com") {

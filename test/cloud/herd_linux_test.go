@@ -168,16 +168,7 @@ func (h *herd) askFiftyTimes(mode string, dead []string) {
 // logIn logs in on a terminal and enters the code that it shows.
 func (h *herd) logIn() {
 	h.t.Helper()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-			if list := h.codes(); len(list) > 0 && h.approve(list[0]) {
-				return
-			}
-		}
-		h.t.Error("no code was asked for")
-	}()
+	done := entersCode(h.t, h.codes, h.approve)
 	x := h.terminal(nil, "regmint", "login", "--no-browser", "--no-wire", h.host)
 	<-done
 	if x.code != 0 || !strings.Contains(x.out, "logged in to "+h.host) {

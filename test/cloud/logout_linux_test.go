@@ -87,19 +87,7 @@ func TestLogoutEndsALoginAtGitLab(t *testing.T) {
 	r := newGitLab(t, gitlab.Options{DeviceInterval: time.Second})
 	app := r.gl.Application("regmint", registryScopes...)
 	r.configure(r.account(fmt.Sprintf("client_id = %q", app.ClientID), `password = "keyring:browser"`))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-			if codes := r.gl.Codes(); len(codes) > 0 {
-				if err := r.gl.Approve(codes[0], r.jane); err != nil {
-					t.Error(err)
-				}
-				return
-			}
-		}
-		t.Error("no code was asked for")
-	}()
+	done := entersCode(t, r.gl.Codes, func(code string) bool { return r.gl.Approve(code, r.jane) == nil })
 	x := r.terminal(nil, "regmint", "login", "--no-browser", "--no-wire", r.gl.Registry())
 	<-done
 	if x.code != 0 {

@@ -26,3 +26,19 @@ func inTime(t *testing.T, life time.Duration, what string, f func() error) {
 		}
 	}
 }
+
+// entersCode has a person enter the next code that somebody is shown; done is
+// closed when they have. enter says whether the product took it.
+func entersCode(t testing.TB, codes func() []string, enter func(code string) bool) (done chan struct{}) {
+	done = make(chan struct{})
+	go func() {
+		defer close(done)
+		for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+			if list := codes(); len(list) > 0 && enter(list[0]) {
+				return
+			}
+		}
+		t.Error("no code was asked for, or none was taken")
+	}()
+	return done
+}
