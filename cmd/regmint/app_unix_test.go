@@ -53,7 +53,7 @@ func dyingAgent(t *testing.T, a *app, deaths int32) {
 }
 
 func TestACommandOutlivesTheDeathOfTheAgentItAsks(t *testing.T) {
-	for _, args := range [][]string{{"status"}, {"status", "--recent"}, {"refresh", "--all"}, {"agent", "start"}} {
+	for _, args := range [][]string{{"status"}, {"status", "--recent"}, {"refresh", "--all"}, {"check", "reg.example"}, {"agent", "start"}} {
 		for deaths, want := range map[int32]int{openTries - 1: 0, 100: exitAgent} {
 			a, _, errs := testApp(t)
 			dyingAgent(t, a, deaths)

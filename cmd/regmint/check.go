@@ -63,11 +63,10 @@ func (a *app) check(ctx context.Context, args []string, o checkOptions) error {
 			return misconfigured(err)
 		}
 	}
-	ask, known, done, err := a.checker(ctx)
+	ask, known, err := a.checker(ctx)
 	if err != nil {
 		return err
 	}
-	defer done()
 	if len(args) == 0 && o.file == "" {
 		if targets, err = known(ctx); err != nil {
 			return err

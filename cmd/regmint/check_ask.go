@@ -14,33 +14,34 @@ type checkFunc func(ctx context.Context, req *api.GetRequest) (*api.CheckRespons
 
 // checker asks the agent; where none can run, outside jobs, this process asks
 // the registry itself. known lists the registries there are.
-func (a *app) checker(ctx context.Context) (ask checkFunc, known func(context.Context) ([]string, error), done func(), err error) {
+func (a *app) checker(ctx context.Context) (ask checkFunc, known func(context.Context) ([]string, error), err error) {
 	c, err := a.connect(ctx)
 	if err == nil {
+		_ = c.Close()
 		ask = func(ctx context.Context, req *api.GetRequest) (*api.CheckResponse, error) {
 			var r api.CheckResponse
-			err := call(ctx, c, "POST", "/v1/check", req, &r)
+			err := a.askAgain(ctx, "POST", "/v1/check", req, &r)
 			return &r, err
 		}
 		known = func(ctx context.Context) ([]string, error) {
 			var st api.Status
-			err := call(ctx, c, "GET", "/v1/status", nil, &st)
+			err := a.askAgain(ctx, "GET", "/v1/status", nil, &st)
 			return exactHosts(st), err
 		}
-		return ask, known, func() { _ = c.Close() }, nil
+		return ask, known, nil
 	}
 	if !a.mayAnswerHere(err) {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	here, err := a.newLocal(ctx, true, false)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	ask = func(ctx context.Context, req *api.GetRequest) (*api.CheckResponse, error) {
 		return here.Check(ctx, nil, req), nil
 	}
 	known = func(context.Context) ([]string, error) { return exactHosts(here.Status(nil)), nil }
-	return ask, known, func() {}, nil
+	return ask, known, nil
 }
 
 // exactHosts are the registries that accounts name in full, but for those where
