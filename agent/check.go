@@ -81,12 +81,7 @@ type checking struct {
 }
 
 func (k *checking) run(ctx context.Context, native bool) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			k.c.o.Log.Error("a provider failed", "provider", k.q.provider.Name(), "panic", oneLine(fmt.Sprint(p)))
-			err = &providers.Error{Kind: providers.Unavailable, Host: k.q.host, Err: errors.New("provider " + k.q.provider.Name() + " failed inside; the agent's log says more")}
-		}
-	}()
+	defer k.c.contain(k.q, &err)
 	cred, src, r, err := k.credential(ctx)
 	if err != nil {
 		return err

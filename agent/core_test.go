@@ -32,7 +32,8 @@ type testProvider struct {
 	err      error
 	life     time.Duration
 	wider    bool
-	refuse   bool          // Verify answers 401
+	refuse   bool
+	breaks   bool          // its Verify panics          // Verify answers 401
 	gate     chan struct{} // a mint waits until it is closed; nil = none does
 	onOpen   func(a providers.Account)
 	onMint   func(s *testSource) error
@@ -159,6 +160,9 @@ func (s *testSource) Verify(context.Context, providers.Request, providers.Creden
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
 	s.p.verified++
+	if s.p.breaks {
+		panic("verify")
+	}
 	if s.p.refuse {
 		return &providers.Error{Kind: providers.LoginRequired, Err: errors.New("401")}
 	}
@@ -501,6 +505,23 @@ func TestRejectedSecretBecomesLoginRequired(t *testing.T) {
 	r.p.refuse = false
 	r.p.mu.Unlock()
 	r.want(nil, "reg.example", api.OK, "")
+}
+
+// A provider that fails inside while nobody waits takes nobody along, and a
+// later get asks the registry again.
+func TestAProviderThatFailsBehindAnAnswerEndsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, account("a", "reg.example"))
+		r.p.life, r.p.breaks = 0, true
+		for asked := range 3 {
+			r.want(nil, "reg.example", api.OK, "")
+			synctest.Wait()
+			if r.p.verified != asked+1 {
+				t.Errorf("the registry was asked %d times, want %d", r.p.verified, asked+1)
+			}
+			time.Sleep(verifyEvery + time.Second)
+		}
+	})
 }
 
 func TestCarriedLoginIsAskedLast(t *testing.T) {

@@ -67,12 +67,7 @@ func (c *Core) native(ctx context.Context, src *source, q asked, r providers.Req
 	if !ok {
 		return cred, &providers.Error{Kind: providers.Misconfigured, Host: q.host, Err: errors.New("provider " + q.provider.Name() + " has no token for a native API")}
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			c.o.Log.Error("a provider failed", "provider", q.provider.Name(), "panic", oneLine(fmt.Sprint(p)))
-			cred, err = providers.Native{}, &providers.Error{Kind: providers.Unavailable, Host: q.host, Err: errors.New("provider " + q.provider.Name() + " failed inside; the agent's log says more")}
-		}
-	}()
+	defer c.contain(q, &err)
 	cred, err = src.makeNative(ctx, n, r)
 	if err == nil && !cred.ExpiresAt.IsZero() && !cred.ExpiresAt.After(c.now()) {
 		err = &providers.Error{Kind: providers.Unavailable, Host: q.host, Err: errors.New("the answer is already expired"), Hint: "compare this machine's clock with the registry's"}
@@ -125,4 +120,14 @@ func within(ctx context.Context, limit string, h providers.Host, err error) erro
 
 func requires(s *snapshot, a providers.Account) bool {
 	return a.Narrow == providers.NarrowRequire || (a.Narrow == "" && s.cfg.Policy.Narrow == providers.NarrowRequire)
+}
+
+// contain, deferred, makes a provider's panic an error of the account: what
+// fails inside ends nobody else's answers.
+func (c *Core) contain(q asked, err *error) {
+	if p := recover(); p != nil {
+		name := q.provider.Name()
+		c.o.Log.Error("a provider failed", "provider", name, "panic", oneLine(fmt.Sprint(p)))
+		*err = &providers.Error{Kind: providers.Unavailable, Host: q.host, Err: errors.New("provider " + name + " failed inside; the agent's log says more")}
+	}
 }

@@ -58,7 +58,7 @@ func (c *Core) verifyLater(src *source, q asked, j *job, cred providers.Credenti
 	go func() { // ends within verifyLimit
 		ctx, cancel := context.WithTimeout(c.background(), verifyLimit)
 		defer cancel()
-		err := v.Verify(ctx, providers.Request{Host: q.host}, cred)
+		err := c.verify(ctx, v, q, cred)
 		src.verify.mu.Lock()
 		src.verify.running = false
 		former := src.verify.secrets != secrets
@@ -72,6 +72,12 @@ func (c *Core) verifyLater(src *source, q asked, j *job, cred providers.Credenti
 		}
 		c.learn(ctx, src, q, j, cred)
 	}()
+}
+
+// verify asks the registry whether it accepts cred.
+func (c *Core) verify(ctx context.Context, v providers.Verifier, q asked, cred providers.Credential) (err error) {
+	defer c.contain(q, &err)
+	return v.Verify(ctx, providers.Request{Host: q.host}, cred)
 }
 
 // learns reports a saved secret that its source hands out unseen.
@@ -166,7 +172,7 @@ func (c *Core) verifyNow(ctx context.Context, src *source, q asked, m minter.Req
 	}
 	ctx, cancel := context.WithTimeout(ctx, verifyLimit)
 	defer cancel()
-	if err := v.Verify(ctx, providers.Request{Host: q.host}, cred); err != nil && providers.KindOf(err) == providers.LoginRequired {
+	if err := c.verify(ctx, v, q, cred); err != nil && providers.KindOf(err) == providers.LoginRequired {
 		c.mint.Drop(func(id minter.ID) bool { return id == m.ID })
 		return rejectedError(q.host, at, err)
 	}
